@@ -1,0 +1,52 @@
+# The map of the project: every target calls one script below scripts/.
+# `make help` prints the lines with two hashes.
+
+.NOTPARALLEL:
+.PHONY: help demo check check-all packages base tree export config kernel \
+	rootfs selftests shell clean distclean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: kernel ## build, boot, find the hot pages of a running process and draw them
+	@scripts/demo
+
+check: ## the same from nothing, and every test; the last line counts them
+	@scripts/check checks
+
+check-all: ## check, then each patch on its own with W=1, and the demo
+	@scripts/check checks checks-all
+
+packages: ## install the Debian packages of packages.txt (or say how)
+	@scripts/packages
+
+base: packages ## unpack Debian's linux-source-6.12 into build/linux
+	@scripts/base
+
+tree: base ## build/linux, branch series: the base and one commit a patch
+	@scripts/tree
+
+export: ## write the commits of build/linux back to series/6.12
+	@scripts/export
+
+config: tree ## merge kernel/config/*.config into build/kernel/.config
+	@scripts/config
+
+kernel: tree ## build the patched kernel in build/kernel
+	@scripts/kernel
+
+rootfs: packages ## make the root file system of the virtual machine
+	@scripts/rootfs
+
+selftests: tree ## build the selftests the checks run
+	@scripts/selftests
+
+shell: kernel ## boot the kernel to a shell (leave with Ctrl-D)
+	@scripts/vm
+
+clean: ## remove what was built, keep the tree and its commits
+	@scripts/clean
+
+distclean: ## remove build/ as a whole, if nothing in it is yours alone
+	@scripts/clean --all

@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# Shared by the scripts in this folder: where things are, how to speak, how to
+# remember that a step is done. Sourced, not run.
+
+set -eu -o pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$top/build
+series=$top/series/6.12
+linux=$build/linux       # the git tree: one commit for the base, one a patch
+out=$build/kernel        # what the kernel build writes
+log=$build/log
+bzimage=$out/arch/x86/boot/bzImage
+export top build series linux out log bzimage
+
+# A surrounding make, a cross-compiling shell or the user's git configuration
+# must not leak into what is built here.
+unset MAKEFLAGS MFLAGS MAKELEVEL ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+export LC_ALL=C TZ=UTC
+
+jobs=${JOBS:-$(nproc)}
+export jobs
+
+say() { printf '==> %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Only one run at a time may work on one thing below build/.
+lock() {
+	mkdir -p "$build"
+	exec 9>"$build/.lock-$1"
+	flock -n 9 || { say "waiting for another run that holds build/.lock-$1"; flock 9; }
+}
+
+# A step is done when its stamp holds the key of everything it depends on. The
+# stamp appears at once or not at all, so a full disk cannot leave half of one.
+done_before() { [ -f "$build/$1.stamp" ] && [ "$(cat "$build/$1.stamp")" = "$2" ]; }
+mark_done() {
+	printf '%s\n' "$2" >"$build/$1.stamp.tmp" && mv "$build/$1.stamp.tmp" "$build/$1.stamp"
+}
+
+# One key for the content of the files named.
+content_key() { cat -- "$@" | sha256sum | cut -c1-40; }
+
+# Run a long command: all of its output goes to a log file, a line with what it
+# is doing appears every few seconds, and on failure the interesting lines.
+with_progress() { # NAME LOGFILE COMMAND...
+	local name=$1 file=$2 rc=0 beat
+	shift 2
+	mkdir -p "$(dirname "$file")"
+	: >"$file"
+	(
+		# Until this script ($$) is done with it, or is gone.
+		start=$SECONDS
+		while sleep 10 && kill -0 $$; do
+			printf '    %s: %d s, %d steps: %s\n' "$name" $((SECONDS - start)) \
+				"$(wc -l <"$file")" "$(tail -n 1 "$file" | tr -s ' ' | cut -c1-60)"
+		done
+	) 9>&- 2>/dev/null &
+	beat=$!
+	"$@" >>"$file" 2>&1 || rc=$?
+	kill "$beat" 2>/dev/null || :
+	wait "$beat" 2>/dev/null || :
+	[ "$rc" -eq 0 ] && return
+	grep -nE -m 10 'error|warning|Error|No space' "$file" >&2 || tail -n 10 "$file" >&2
+	die "$name failed (exit $rc), see ${file#"$top"/}"
+}
+
+# Git that behaves alike for everyone, whatever the user's own configuration.
+plain_git() {
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git \
+		-c core.autocrlf=false -c gc.auto=0 -c advice.detachedHead=false "$@"
+}
+lgit() { plain_git -C "$linux" "$@"; }
