@@ -9,7 +9,7 @@
 run() { # STATUSFILE [-f NAME]: live output as comments, "status<TAB>case" lines in the file
 	local status=$1
 	shift
-	timeout -k 5 500 /payload/uffd-unit-tests "$@" 2>&1 | awk -v status="$status" '
+	timeout -k 5 800 /payload/uffd-unit-tests "$@" 2>&1 | awk -v status="$status" '
 		{ print "# " $0; fflush() }
 		/^Testing .*\.\.\. / {
 			name = $0; sub(/^Testing /, "", name); sub(/\.\.\. .*/, "", name)
