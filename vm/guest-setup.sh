@@ -25,8 +25,8 @@ esac
 { mkswap "$dev" >/dev/null && swapon "$dev"; } || note "no swap on $dev"
 
 # Huge pages, on both nodes.
-echo 128 >/proc/sys/vm/nr_hugepages
-[ "$(cat /proc/sys/vm/nr_hugepages)" -eq 128 ] || note "could not reserve 128 huge pages"
+echo 192 >/proc/sys/vm/nr_hugepages
+[ "$(cat /proc/sys/vm/nr_hugepages)" -eq 192 ] || note "could not reserve 192 huge pages"
 
 # userfaultfd for everyone, with faults from the kernel's side.
 echo 1 >/proc/sys/vm/unprivileged_userfaultfd
