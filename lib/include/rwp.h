@@ -540,8 +540,8 @@ int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
 void rwp_evictor_free(struct rwp_evictor *evictor);
 
 /* Register @memory and take it in. Its ranges may not overlap. */
-int rwp_evictor_add(struct rwp_evictor *evictor, const struct rwp_memory *memory,
-		    struct rwp_error *err);
+int rwp_evictor_add(struct rwp_evictor *evictor,
+		    const struct rwp_memory *memory, struct rwp_error *err);
 
 /*
  * Evict those pages of @range that are armed still when it is their turn. A page
@@ -560,7 +560,8 @@ int rwp_evictor_serve(struct rwp_evictor *evictor, unsigned int max,
  * with the bytes brought back and those left; nonzero stops, as -ECANCELED.
  */
 int rwp_evictor_restore(struct rwp_evictor *evictor,
-			int (*progress)(uint64_t done, uint64_t left, void *arg),
+			int (*progress)(uint64_t done, uint64_t left,
+					void *arg),
 			void *arg, struct rwp_error *err);
 
 void rwp_evictor_stats(struct rwp_evictor *evictor,
@@ -593,7 +594,8 @@ struct rwp_handoff {
  * that is empty, unaligned, overflows or overlaps another.
  */
 int rwp_handoff_parse(const char *text, size_t len,
-		      struct rwp_handoff_region **region, struct rwp_error *err);
+		      struct rwp_handoff_region **region,
+		      struct rwp_error *err);
 
 /* Receive one machine from connected socket @sock. -ETIMEDOUT, -EBADMSG. */
 int rwp_handoff_receive(int sock, unsigned int timeout_ms,
@@ -615,7 +617,8 @@ void rwp_server_free(struct rwp_server *server);
  * server's thread once its process has ended, or with the error that stopped it.
  */
 int rwp_server_add(struct rwp_server *server, struct rwp_evictor *evictor,
-		   void (*gone)(struct rwp_evictor *evictor, int error, void *arg),
+		   void (*gone)(struct rwp_evictor *evictor, int error,
+				void *arg),
 		   void *arg, struct rwp_error *err);
 int rwp_server_remove(struct rwp_server *server, struct rwp_evictor *evictor,
 		      struct rwp_error *err);
