@@ -49,6 +49,9 @@ void rwpi_close(int fd);
 uint64_t rwpi_page_size(void);
 int rwpi_check_range(struct rwp_range range, struct rwp_error *err);
 
+/* Whether @flags are RWP_OPEN_* only. */
+int rwpi_check_flags(unsigned int flags, struct rwp_error *err);
+
 /* How a userfaultfd of the calling process came to be. */
 struct rwpi_created {
 	int fd; /* or a negative errno */
@@ -61,10 +64,11 @@ struct rwpi_created rwpi_create(void);
 int rwpi_create_error(struct rwp_error *err, int code);
 
 /*
- * Make a handle of a descriptor whose UFFDIO_API is still to be called. On
- * failure both descriptors stay with the caller.
+ * Make a handle of a descriptor whose UFFDIO_API is still to be called. @tid is
+ * a thread of process @pid that has not ended: only that has the files of /proc
+ * that show memory. On failure both descriptors stay with the caller.
  */
-int rwpi_wrap(int fd, int pidfd, pid_t pid, unsigned int flags,
+int rwpi_wrap(int fd, int pidfd, pid_t pid, pid_t tid, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err);
 
 /* Walk the mappings behind an open /proc/PID/maps. */

@@ -108,9 +108,11 @@ static int open_proc(pid_t pid, const char *name, struct rwp_error *err)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOENT || errno == ESRCH))
+		return rwpi_error(err, -ESRCH, "process %d has ended",
+				  (int)pid);
 	if (fd < 0)
-		return rwpi_fail(err, errno == ENOENT ? -ESRCH : -errno, "%s",
-				 path);
+		return rwpi_fail(err, -errno, "%s", path);
 	return fd;
 }
 
@@ -128,12 +130,12 @@ static int still_there(int pidfd, pid_t pid, struct rwp_error *err)
 	return 0;
 }
 
-static int open_files(struct rwp *rwp, struct rwp_error *err)
+static int open_files(struct rwp *rwp, pid_t tid, struct rwp_error *err)
 {
-	rwp->pagemap = open_proc(rwp->pid, "pagemap", err);
+	rwp->pagemap = open_proc(tid, "pagemap", err);
 	if (rwp->pagemap < 0)
 		return rwp->pagemap;
-	rwp->maps = open_proc(rwp->pid, "maps", err);
+	rwp->maps = open_proc(tid, "maps", err);
 	if (rwp->maps < 0)
 		return rwp->maps;
 	return still_there(rwp->pidfd, rwp->pid, err);
@@ -146,7 +148,7 @@ static void close_files(struct rwp *rwp)
 }
 
 /* @features: those that are on already, 0 when UFFDIO_API is to be called. */
-static int wrap(int fd, int pidfd, pid_t pid, uint64_t features,
+static int wrap(int fd, int pidfd, pid_t pid, pid_t tid, uint64_t features,
 		unsigned int flags, struct rwp **out, struct rwp_error *err)
 {
 	struct rwp *rwp = calloc(1, sizeof(*rwp));
@@ -162,7 +164,7 @@ static int wrap(int fd, int pidfd, pid_t pid, uint64_t features,
 	rwp->maps = -1;
 	rwp->features = features;
 
-	ret = open_files(rwp, err);
+	ret = open_files(rwp, tid, err);
 	if (!ret && !features)
 		ret = negotiate(fd, flags, &rwp->features, err);
 	if (ret) {
@@ -175,13 +177,13 @@ static int wrap(int fd, int pidfd, pid_t pid, uint64_t features,
 	return 0;
 }
 
-int rwpi_wrap(int fd, int pidfd, pid_t pid, unsigned int flags,
+int rwpi_wrap(int fd, int pidfd, pid_t pid, pid_t tid, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err)
 {
-	return wrap(fd, pidfd, pid, 0, flags, out, err);
+	return wrap(fd, pidfd, pid, tid, 0, flags, out, err);
 }
 
-static int check_flags(unsigned int flags, struct rwp_error *err)
+int rwpi_check_flags(unsigned int flags, struct rwp_error *err)
 {
 	if (flags & ~OPEN_FLAGS)
 		return rwpi_error(err, -EINVAL, "unknown open flags %#x",
@@ -192,14 +194,14 @@ static int check_flags(unsigned int flags, struct rwp_error *err)
 int rwp_open(unsigned int flags, struct rwp **out, struct rwp_error *err)
 {
 	struct rwpi_created made;
-	int ret = check_flags(flags, err);
+	int ret = rwpi_check_flags(flags, err);
 
 	if (ret)
 		return ret;
 	made = rwpi_create();
 	if (made.fd < 0)
 		return rwpi_create_error(err, made.fd);
-	ret = rwpi_wrap(made.fd, -1, getpid(), flags, out, err);
+	ret = rwpi_wrap(made.fd, -1, getpid(), getpid(), flags, out, err);
 	if (ret)
 		rwpi_close(made.fd);
 	else
@@ -234,7 +236,7 @@ static bool is_userfaultfd(int fd)
 int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err)
 {
-	int pidfd, ret = check_flags(flags, err);
+	int pidfd, ret = rwpi_check_flags(flags, err);
 
 	if (ret)
 		return ret;
@@ -254,7 +256,7 @@ int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 	pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return rwpi_fail(err, -errno, "process %d", (int)pid);
-	ret = wrap(fd, pidfd, pid, features, flags, out, err);
+	ret = wrap(fd, pidfd, pid, pid, features, flags, out, err);
 	if (ret)
 		rwpi_close(pidfd);
 	return ret;

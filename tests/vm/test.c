@@ -16,6 +16,10 @@ void test_register(struct test_case *test)
 	last = &test->next;
 }
 
+__attribute__((weak)) void test_setup(void)
+{
+}
+
 static int run(const struct test_case *test)
 {
 	pid_t pid;
@@ -29,6 +33,7 @@ static int run(const struct test_case *test)
 		/* The children of a case are in its group and end with it. */
 		setpgid(0, 0);
 		alarm(LIMIT_SECONDS);
+		test_setup();
 		test->run();
 		fflush(stdout);
 		_exit(0);

@@ -28,6 +28,9 @@ struct test_case {
 
 void test_register(struct test_case *test);
 
+/* A program may define it: called in the process of each case before it. */
+void test_setup(void);
+
 /* End the case as failed, with a line that says where. */
 #define FAIL(...)                                        \
 	do {                                             \
