@@ -202,8 +202,13 @@ static int without_privilege(void)
 /* A target that may have the lesser userfaultfd only. */
 TEST(unprivileged_target)
 {
-	pid_t pid = target_start(without_privilege);
-	struct rwp *rwp = attach(pid, 0);
+	FILE *sysctl = fopen("/proc/sys/vm/unprivileged_userfaultfd", "we");
+	struct rwp *rwp;
+	pid_t pid;
+
+	CHECK(sysctl && fputs("0", sysctl) > 0 && !fclose(sysctl));
+	pid = target_start(without_privilege);
+	rwp = attach(pid, 0);
 
 	if (rwp)
 		CHECK(rwp_user_mode_only(rwp));
