@@ -11,6 +11,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "probe", command_probe },
+	{ "track", command_track },
 };
 
 const char *argp_program_version = "rwp " RWP_VERSION;
@@ -20,6 +21,7 @@ static const char doc[] =
 	"protection.\v"
 	"Commands:\n"
 	"  probe               what the running kernel offers\n"
+	"  track PID           the working set of a running process, live\n"
 	"\n"
 	"`rwp COMMAND --help' lists the options of each; see rwp(1).";
 
