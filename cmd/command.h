@@ -32,6 +32,12 @@ int complain_error(const struct rwp_error *error);
 /* Flush standard output: EXIT_OK, or a complaint where it could not be written. */
 int finish_output(void);
 
+/* Copy @from so that it is harmless to a terminal and to any file format. */
+void clean_text(char *to, size_t size, const char *from);
+
+/* Print it as a field of CSV: in quotes, those of its own doubled. */
+void print_quoted(const char *text);
+
 /* Parse with the name of the subcommand in messages, usage errors exit with 2. */
 void parse_options(const struct argp *argp, int argc, char **argv, void *input);
 

@@ -12,6 +12,8 @@ static const struct command {
 } commands[] = {
 	{ "probe", command_probe },
 	{ "track", command_track },
+	{ "record", command_record },
+	{ "report", command_report },
 };
 
 const char *argp_program_version = "rwp " RWP_VERSION;
@@ -22,6 +24,8 @@ static const char doc[] =
 	"Commands:\n"
 	"  probe               what the running kernel offers\n"
 	"  track PID           the working set of a running process, live\n"
+	"  record PID -o FILE  the same, into a file\n"
+	"  report FILE         what such a file says\n"
 	"\n"
 	"`rwp COMMAND --help' lists the options of each; see rwp(1).";
 

@@ -49,15 +49,6 @@ static uint64_t now(clockid_t clock)
 	return time.tv_sec * NSEC_PER_SEC + time.tv_nsec;
 }
 
-void clean_text(char *to, size_t size, const char *from)
-{
-	size_t i = 0;
-
-	for (; i + 1 < size && from[i]; i++)
-		to[i] = from[i] < ' ' || from[i] > '~' ? '?' : from[i];
-	to[i] = '\0';
-}
-
 static void read_name(struct session *session)
 {
 	char path[32], name[64] = "?";
@@ -182,6 +173,7 @@ int session_open(struct session *session, const struct session_options *options)
 		session_close(session);
 		return complain_error(&error);
 	}
+	session->started = now(CLOCK_REALTIME);
 	session->next = now(CLOCK_MONOTONIC) + session->interval;
 	return EXIT_OK;
 }

@@ -16,6 +16,7 @@ struct session {
 	struct rwp_tracker *tracker;
 	uint64_t interval; /* nanoseconds */
 	uint64_t next; /* when the window under way is to end */
+	uint64_t started; /* since the epoch */
 	uint64_t realtime; /* when the last one ended, since the epoch */
 	struct rwp_tracker_stats stats; /* of the last one */
 };
@@ -47,8 +48,5 @@ enum session_end session_window(struct session *session);
 
 /* Leave the process as it was. */
 void session_close(struct session *session);
-
-/* Copy @from so that it is harmless to a terminal and to any file format. */
-void clean_text(char *to, size_t size, const char *from);
 
 #endif

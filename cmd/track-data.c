@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "track.h"
 
 static void add_uint(struct json_object *object, const char *key,
@@ -80,21 +81,6 @@ void print_json(const struct session *session, const struct track_style *style)
 void print_csv_header(void)
 {
 	puts("time_ns,window_ns,start,size,kind,page_size,populated,touched,name");
-}
-
-/* In quotes, those of the name itself doubled. */
-static void print_quoted(const char *text)
-{
-	char clean[256];
-
-	clean_text(clean, sizeof(clean), text);
-	putchar('"');
-	for (const char *c = clean; *c; c++) {
-		if (*c == '"')
-			putchar('"');
-		putchar(*c);
-	}
-	putchar('"');
 }
 
 void print_csv(const struct session *session, const struct track_style *style)

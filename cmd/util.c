@@ -157,3 +157,26 @@ unsigned int parse_kinds(const char *text, struct argp_state *state)
 		argp_error(state, "an empty list of kinds");
 	return bits;
 }
+
+void clean_text(char *to, size_t size, const char *from)
+{
+	size_t i = 0;
+
+	for (; i + 1 < size && from[i]; i++)
+		to[i] = from[i] < ' ' || from[i] > '~' ? '?' : from[i];
+	to[i] = '\0';
+}
+
+void print_quoted(const char *text)
+{
+	char clean[256];
+
+	clean_text(clean, sizeof(clean), text);
+	putchar('"');
+	for (const char *c = clean; *c; c++) {
+		if (*c == '"')
+			putchar('"');
+		putchar(*c);
+	}
+	putchar('"');
+}
