@@ -87,7 +87,7 @@ static void fill(struct rwp_mapping *mapping, const struct procmap_query *query,
 /* 0, -ENOENT after the last mapping, or another negative errno. */
 static int next_mapping(int maps, uint64_t addr, struct rwp_mapping *mapping)
 {
-	char name[PATH_MAX];
+	char name[PATH_MAX] = "";
 	struct procmap_query query = {
 		.size = sizeof(query),
 		.query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,

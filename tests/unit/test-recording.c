@@ -21,6 +21,15 @@
 static char dir[] = "/tmp/rwp-unit-XXXXXX";
 static char path[64];
 
+/* In place of the real one: complaints are expected, and would hide others. */
+int __wrap_complain(const char *fmt, ...);
+
+int __wrap_complain(const char *fmt, ...)
+{
+	(void)fmt;
+	return EXIT_FAILED;
+}
+
 static void record(void)
 {
 	struct session session = {
@@ -199,8 +208,7 @@ static int set_up(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/recording", dir);
-	/* Complaints are what is tested for. */
-	return freopen("/dev/null", "w", stderr) ? 0 : -1;
+	return 0;
 }
 
 static int clean_up(void **state)
