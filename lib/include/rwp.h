@@ -136,7 +136,7 @@ int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
  * Attach to running process @pid, which knows nothing of it: the userfaultfd is
  * created inside, by one thread that is stopped for that, and fetched. Blocks
  * for at most 10 s, usually less than 10 ms. The process is left as it was: not
- * traced, not stopped, with the descriptors it had. rwp(7) says what remains.
+ * traced, not stopped, with the descriptors it had. librwp(3) says what remains.
  *
  * -ESRCH: no such process, a zombie, or it ended meanwhile.
  * -EPERM: no permission, or a seccomp filter is in the way (see flags).
