@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .PHONY: help demo check check-all packages base tree export config kernel \
-	rootfs selftests shell clean distclean
+	rootfs selftests manager shell clean distclean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -41,6 +41,9 @@ rootfs: packages ## make the root file system of the virtual machine
 
 selftests: tree ## build the selftests the checks run
 	@scripts/selftests
+
+manager: packages ## build librwp and the command rwp in build/lib and build/cmd
+	@scripts/manager
 
 shell: kernel ## boot the kernel to a shell (leave with Ctrl-D)
 	@scripts/vm
