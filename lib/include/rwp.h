@@ -336,8 +336,8 @@ struct rwp_run {
 typedef int rwp_run_fn(const struct rwp_run *run, void *arg);
 
 /*
- * Pass on the pages of @range for which one of the bits @any is set, in runs by
- * rising address. No memory is allocated. Addresses with nothing behind them
+ * Pass on the pages of @range for which one of the bits @any, which must not be
+ * 0, is set, in runs by rising address. No memory is allocated. Addresses with nothing behind them
  * have no bit set and are never passed. What the kernel reclaims of shared
  * memory after an access is such an address too: neither hot nor cold.
  */

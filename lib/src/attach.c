@@ -5,6 +5,7 @@
 
 #if RWPI_CAN_ATTACH
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,17 +31,20 @@
  */
 static pid_t start_helper(const struct rwpi_job *job)
 {
+	int cancel;
 	sigset_t all, old;
 	pid_t pid;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* A cancellation of the calling thread is no matter of the helper's. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	pid = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
 	if (!pid) {
-		setsid();
 		rwpi_inject(job);
 		_exit(0);
 	}
+	pthread_setcancelstate(cancel, NULL);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return pid;
 }
@@ -73,7 +77,8 @@ static int receive(int sock, struct rwpi_verdict *verdict)
 		len = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
 	} while (len < 0 && errno == EINTR);
 	if (len != sizeof(*verdict)) {
-		*verdict = (struct rwpi_verdict){ .code = -EIO };
+		/* It was killed. */
+		*verdict = (struct rwpi_verdict){ RWPI_LOST, -EIO, false };
 		return -1;
 	}
 	cmsg = CMSG_FIRSTHDR(&msg);
@@ -229,7 +234,7 @@ static int explain(pid_t pid, const struct rwpi_verdict *verdict,
 {
 	int code = verdict->code;
 
-	if (code == -ESRCH || has_ended(pid))
+	if (code == -ESRCH || (code != -EIO && has_ended(pid)))
 		return rwpi_error(err, -ESRCH, "process %d has ended",
 				  (int)pid);
 	switch (verdict->stage) {
@@ -243,7 +248,7 @@ static int explain(pid_t pid, const struct rwpi_verdict *verdict,
 	case RWPI_SECCOMP:
 		return rwpi_error(
 			err, code,
-			"process %d is under seccomp, which may kill it for calling userfaultfd: let it hand over a userfaultfd of its own, start it without the filter, or have the filter suspended for the call",
+			"process %d is under seccomp, which may kill it for calling userfaultfd: let it hand over a userfaultfd of its own, start it without the filter, or have the filter suspended for the call (RWP_OPEN_SUSPEND_SECCOMP, rwp --suspend-seccomp)",
 			(int)pid);
 	case RWPI_DISPATCH:
 		return rwpi_error(
@@ -252,6 +257,11 @@ static int explain(pid_t pid, const struct rwpi_verdict *verdict,
 			(int)pid);
 	case RWPI_CREATE:
 		return explain_create(pid, code, err);
+	case RWPI_LOST:
+		return rwpi_error(
+			err, code,
+			"the helper that was to attach to process %d was killed; if that was while it was at it, the process is broken",
+			(int)pid);
 	case RWPI_FETCH:
 		return rwpi_fail(
 			err, code,

@@ -381,12 +381,29 @@ static void send_verdict(int sock, struct rwpi_verdict *verdict, int fd)
 		;
 }
 
+/*
+ * Out of reach of a signal to the caller's process group or terminal, and, where
+ * that is permitted, of the kernel's when memory is short.
+ */
+static void hide(void)
+{
+	static const char never[] = "-1000";
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : write(fd, never, sizeof(never) - 1);
+
+	(void)len; /* not permitted: one like any other, then */
+	rwpi_close(fd);
+	setsid();
+}
+
 void rwpi_inject(const struct rwpi_job *job)
 {
 	struct injection in = { .job = job, .tid = job->tid };
 	struct rwpi_verdict verdict = { 0 };
-	int fd = inject(&in, &verdict);
+	int fd;
 
+	hide();
+	fd = inject(&in, &verdict);
 	if (fd >= 0)
 		verdict.stage = RWPI_DONE;
 	else

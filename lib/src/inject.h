@@ -27,6 +27,7 @@ enum rwpi_stage {
 	RWPI_DISPATCH, /* or its system calls are dispatched to itself */
 	RWPI_CREATE, /* userfaultfd() in the target */
 	RWPI_FETCH, /* pidfd_getfd() here */
+	RWPI_LOST, /* the helper gave no answer */
 	RWPI_DONE,
 };
 

@@ -68,6 +68,9 @@ int rwp_scan(struct rwp *rwp, struct rwp_range range, unsigned int any,
 	};
 	int ret = rwpi_check_range(range, err);
 
+	/* To the kernel it would mean all, holes included. */
+	if (!any)
+		return rwpi_error(err, -EINVAL, "a scan for no kind of page");
 	/* The scan stops where the array is full; go on from there. */
 	for (; !ret && scan.start < scan.end; scan.start = scan.walk_end) {
 		int got = ioctl(rwp->pagemap, PAGEMAP_SCAN, &scan);
