@@ -74,7 +74,9 @@ void print_json(const struct session *session, const struct track_style *style)
 		json_object_array_add(mappings, mapping_object(rwp_tracker_get(
 							session->tracker, i)));
 	json_object_object_add(object, "mappings", mappings);
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	puts(json_object_to_json_string_ext(
+		object,
+		JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 }
 

@@ -150,16 +150,22 @@ static uint64_t count_idle(const struct rwp_tracked *tracked)
 	return idle;
 }
 
-/* The end of a path says more than its beginning. */
+/* The end of a path says more than its beginning, and than "(deleted)". */
 static void short_name(char *to, size_t size, const struct rwp_mapping *mapping)
 {
+	static const char deleted[] = " (deleted)";
 	char name[256];
 	size_t len;
 
 	clean_text(name, sizeof(name), mapping->name);
 	len = strlen(name);
+	if (len >= sizeof(deleted) &&
+	    !strcmp(name + len + 1 - sizeof(deleted), deleted)) {
+		len -= sizeof(deleted) - 1;
+		name[len] = '\0';
+	}
 	if (len < size)
-		strcpy(to, name);
+		memcpy(to, name, len + 1);
 	else
 		snprintf(to, size, "~%s", name + len - size + 2);
 }
