@@ -53,6 +53,28 @@ static int pass_on(const struct page_region *region, int count, rwp_run_fn *fn,
 	return ret;
 }
 
+/*
+ * Where the next call has to begin. walk_end may lie before the end of what was
+ * reported, where the kernel has filled its own buffer and ours was not full.
+ */
+static uint64_t next_start(const struct pm_scan_arg *scan,
+			   const struct page_region *region, int count)
+{
+	uint64_t next = scan->walk_end;
+
+	if (count && region[count - 1].end > next)
+		next = region[count - 1].end;
+	return next;
+}
+
+static int scan_failed(const struct rwp *rwp, const struct pm_scan_arg *scan,
+		       int code, struct rwp_error *err)
+{
+	return rwpi_fail(err, code, "cannot scan %#llx-%#llx of process %d",
+			 (unsigned long long)scan->start,
+			 (unsigned long long)scan->end, (int)rwp->pid);
+}
+
 int rwp_scan(struct rwp *rwp, struct rwp_range range, unsigned int any,
 	     rwp_run_fn *fn, void *arg, struct rwp_error *err)
 {
@@ -72,21 +94,17 @@ int rwp_scan(struct rwp *rwp, struct rwp_range range, unsigned int any,
 	if (!any)
 		return rwpi_error(err, -EINVAL, "a scan for no kind of page");
 	/* The scan stops where the array is full; go on from there. */
-	for (; !ret && scan.start < scan.end; scan.start = scan.walk_end) {
+	while (!ret && scan.start < scan.end) {
 		int got = ioctl(rwp->pagemap, PAGEMAP_SCAN, &scan);
+		uint64_t next;
 
-		if (got < 0 && errno == EINTR) {
-			/* A fatal signal only: there is no more to be done. */
-			return rwpi_fail(err, -EINTR, "scan of process %d",
-					 (int)rwp->pid);
-		}
 		if (got < 0)
-			return rwpi_fail(
-				err, -errno,
-				"cannot scan %#llx-%#llx of process %d",
-				(unsigned long long)scan.start,
-				(unsigned long long)scan.end, (int)rwp->pid);
+			return scan_failed(rwp, &scan, -errno, err);
+		next = next_start(&scan, region, got);
+		if (next <= scan.start)
+			return scan_failed(rwp, &scan, -EIO, err);
 		ret = pass_on(region, got, fn, arg);
+		scan.start = next;
 	}
 	return ret;
 }
