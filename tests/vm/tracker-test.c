@@ -122,13 +122,17 @@ static int puppet(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	shared->start = map_at(0, shared->pages, shared->flags);
 	target_ready();
-	while (shared->order != LEAVE) {
-		if (shared->order != NOTHING) {
-			obey(shared->order);
-			shared->order = NOTHING;
-		}
+	for (;;) {
+		/* Once: it may change between two looks. */
+		enum order order = shared->order;
+
+		if (order == LEAVE)
+			return 0;
+		if (order == NOTHING)
+			continue;
+		obey(order);
+		shared->order = NOTHING;
 	}
-	return 0;
 }
 
 static void command(enum order order)
