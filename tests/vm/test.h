@@ -40,20 +40,21 @@ void test_setup(void);
 		exit(1);                                 \
 	} while (0)
 
-#define CHECK(condition)                             \
-	do {                                         \
-		if (!(condition))                    \
-			FAIL("not so: " #condition); \
+#define CHECK(condition)                                \
+	do {                                            \
+		if (!(condition))                       \
+			FAIL("not so: %s", #condition); \
 	} while (0)
 
 /* Both are converted to long long and shown. */
-#define CHECK_EQ(value, expected)                                             \
-	do {                                                                  \
-		long long value_ = (long long)(value);                        \
-		long long expected_ = (long long)(expected);                  \
-                                                                              \
-		if (value_ != expected_)                                      \
-			FAIL(#value " is %lld, not %lld", value_, expected_); \
+#define CHECK_EQ(value, expected)                                    \
+	do {                                                         \
+		long long value_ = (long long)(value);               \
+		long long expected_ = (long long)(expected);         \
+                                                                     \
+		if (value_ != expected_)                             \
+			FAIL("%s is %lld, not %lld", #value, value_, \
+			     expected_);                             \
 	} while (0)
 
 /* A call of the library that has to succeed; use `error` as its last argument. */
