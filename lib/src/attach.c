@@ -299,7 +299,7 @@ static int attach(pid_t pid, int pidfd, unsigned int flags, struct rwp **out,
 		  struct rwp_error *err)
 {
 	struct rwpi_verdict verdict;
-	pid_t tid;
+	pid_t tid = pid;
 	int fd, ret = rwpi_check_target(pid, err);
 
 	if (ret)
