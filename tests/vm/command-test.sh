@@ -63,7 +63,7 @@ same_in_csv() {
 
 table() {
 	rwp track "$target" -n 1 -i 200ms --ascii >table && cat table &&
-		grep -q 'touched in it' table && grep -q '16.0M' table && grep -q '::::' table
+		grep -q 'touched in it' table && grep -q '16.0M' table && grep -q '#x[.]*#x[.]*#' table
 }
 
 untouched() { # the target is not traced, not stopped, not registered

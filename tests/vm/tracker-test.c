@@ -15,11 +15,6 @@
 
 #define PAGE 4096UL
 #define PAGES 1024
-/*
- * Every run of touched pages takes a call to arm it, and those a moment in which
- * all processors answer: on an emulated machine that is a long one.
- */
-#define FEW_PAGES 128
 
 /* What the target is told to do, and what it has done. */
 enum order {
@@ -60,7 +55,7 @@ static uint64_t map_at(uint64_t start, size_t pages, int flags)
 	if (mem == MAP_FAILED)
 		_exit(3);
 	madvise(mem, pages * PAGE, MADV_NOHUGEPAGE);
-	for (size_t i = 0; i < pages; i++)
+	for (size_t i = 0; i < PAGES; i++)
 		mem[i * PAGE] = 1;
 	return (uint64_t)mem;
 }
@@ -193,23 +188,22 @@ static void update(struct tracking *t)
 }
 
 /* Windows with random pages: every age of every page is the true one. */
-static void exact_ages(int flags, size_t pages, size_t granule)
+static void exact_ages(int flags, size_t granule)
 {
 	uint8_t truth[PAGES];
 	struct tracking t;
 	unsigned int seed = 1;
 
 	shared->flags = flags;
-	shared->pages = pages;
 	t = track(NULL);
 	/* Nothing was touched before the first window. */
 	memset(truth, 0, sizeof(truth));
 	for (int window = 0; window < 8; window++) {
-		for (size_t i = 0; i < pages; i++)
+		for (size_t i = 0; i < PAGES; i++)
 			shared->touch[i] = rand_r(&seed) % 8 < window;
 		command(TOUCH);
 		update(&t);
-		for (size_t i = 0; i < pages; i += granule) {
+		for (size_t i = 0; i < PAGES; i += granule) {
 			bool hot = false;
 
 			for (size_t j = 0; j < granule; j++)
@@ -217,7 +211,7 @@ static void exact_ages(int flags, size_t pages, size_t granule)
 			for (size_t j = 0; j < granule; j++)
 				truth[i + j] = hot ? 0 : truth[i + j] + 1;
 		}
-		for (size_t i = 0; i < pages; i++)
+		for (size_t i = 0; i < PAGES; i++)
 			if (age_at(&t, shared->start + i * PAGE) != truth[i])
 				FAIL("window %d, page %zu: age %d, not %d",
 				     window, i,
@@ -230,19 +224,19 @@ static void exact_ages(int flags, size_t pages, size_t granule)
 /* Private memory. */
 TEST(ages_anonymous)
 {
-	exact_ages(MAP_PRIVATE, FEW_PAGES, 1);
+	exact_ages(MAP_PRIVATE, 1);
 }
 
 /* Shared memory. */
 TEST(ages_shared)
 {
-	exact_ages(MAP_SHARED, FEW_PAGES, 1);
+	exact_ages(MAP_SHARED, 1);
 }
 
 /* Huge pages have one age for all of their parts. */
 TEST(ages_hugetlb)
 {
-	exact_ages(MAP_PRIVATE | MAP_HUGETLB, PAGES, 512);
+	exact_ages(MAP_PRIVATE | MAP_HUGETLB, 512);
 }
 
 /*
@@ -251,25 +245,24 @@ TEST(ages_hugetlb)
  */
 TEST(nothing_between_windows)
 {
-	static unsigned int seen[FEW_PAGES];
+	static unsigned int seen[PAGES];
 	unsigned int windows = 0, once = 0;
 	struct tracking t;
 
-	shared->pages = FEW_PAGES;
 	t = track(NULL);
 	shared->order = TOUCH_ONCE_EACH;
 	for (bool last = false; !last; windows++) {
 		last = shared->order == NOTHING;
 		update(&t);
-		for (int i = 0; i < FEW_PAGES; i++)
+		for (int i = 0; i < PAGES; i++)
 			seen[i] += !age_at(&t, shared->start + i * PAGE);
 	}
-	for (int i = 0; i < FEW_PAGES; i++) {
+	for (int i = 0; i < PAGES; i++) {
 		if (seen[i] > 1)
 			FAIL("page %d was seen %u times", i, seen[i]);
 		once += seen[i];
 	}
-	CHECK_EQ(once, FEW_PAGES);
+	CHECK_EQ(once, PAGES);
 	if (windows < 5)
 		FAIL("%u windows say nothing", windows);
 	finish(&t);
