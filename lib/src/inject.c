@@ -12,7 +12,7 @@
  * Nothing is written to the target's memory. The window in which it could not go
  * on by itself lies between the first change of its registers and the last; who
  * dies in between leaves it broken. Hence the process of its own: it is in no
- * process group or session of the caller's, ignores every signal and lives on
+ * process group or session of the caller's, blocks every signal and lives on
  * when the caller is killed. Only who kills this very process within that
  * window, a fraction of a millisecond, does harm. PTRACE_O_EXITKILL, which would
  * kill the target then, is not used.
