@@ -429,7 +429,11 @@ void rwp_tracker_stats(const struct rwp_tracker *tracker,
 
 /* ---- Store ------------------------------------------------------------- */
 
-/* A file that holds evicted pages, and its index. Shared; rwp_store_close(). */
+/*
+ * A file that holds evicted pages, and beside it its index, PATH.index. Shared;
+ * rwp_store_close(). Memory: 9 MiB, 36 bytes for each 2 MiB of pages held and a
+ * bit for each 512 bytes of the file.
+ */
 struct rwp_store;
 
 enum {
@@ -444,7 +448,10 @@ struct rwp_store_options {
 	unsigned int flags; /* RWP_STORE_* */
 };
 
-/* Which page: a space the caller numbers, and the byte offset in it. */
+/*
+ * Which page: a space the caller numbers, and the byte offset in it, a multiple
+ * of the page's length. The pages of a space do not overlap.
+ */
 struct rwp_store_key {
 	uint64_t space;
 	uint64_t offset;
@@ -462,15 +469,18 @@ struct rwp_store_stats {
 	uint64_t pages; /* held */
 	uint64_t bytes; /* of memory they stand for */
 	uint64_t file_bytes; /* taken in the file */
-	uint64_t same, compressed, plain; /* pages, by how they are kept */
+	/* How they are kept: in pieces of 64 KiB, or whole if smaller. */
+	uint64_t same, compressed, plain;
 	uint64_t saved, fetched; /* pages, since it was opened */
 	uint64_t bad_checksums;
 };
 
 /*
  * Open or create the store at @path, mode 0600. What an earlier process left
- * there, however it ended, can be fetched. -EBUSY: another process has it open.
- * -EBADMSG: not a store, or a damaged one.
+ * there, however it ended, can be fetched; if its last writes have not ended yet
+ * the call waits for them, for at most 3 s. -EBUSY: another process has it open.
+ * -EBADMSG: not a store, or a damaged one. A page whose data or record alone is
+ * damaged does not prevent it: fetching that page does fail.
  */
 int rwp_store_open(const char *path, const struct rwp_store_options *options,
 		   struct rwp_store **out, struct rwp_error *err);
@@ -480,15 +490,19 @@ void rwp_store_close(struct rwp_store *store);
  * Save or fetch @count pages, many at once. Returns 0 when all went well, else
  * the error of the first that failed; each page has its own result. A page is
  * safe against the death of the process when the call returns, against a power
- * cut after rwp_store_sync(). -ENOSPC: full. Fetching: -ENOENT: not held,
- * -EBADMSG: its checksum is wrong, the data is not to be used.
+ * cut after rwp_store_sync(). The pages of one call are all different.
+ * Saving: a page that is held is replaced; one above 64 KiB that fails is not
+ * held any more. -ENOSPC: full; what is held is not touched. -EEXIST: inside a
+ * larger page. Fetching: -ENOENT: not held with this length, -EBADMSG: its
+ * checksum is wrong, the data is not to be used.
+ * One call can save while another fetches; two that save take turns.
  */
 int rwp_store_save(struct rwp_store *store, struct rwp_store_page *page,
 		   unsigned int count, struct rwp_error *err);
 int rwp_store_fetch(struct rwp_store *store, struct rwp_store_page *page,
 		    unsigned int count, struct rwp_error *err);
 
-/* Whether @key is held; 0 or -ENOENT. */
+/* Whether @key is held, be it damaged; 0 or -ENOENT. */
 int rwp_store_has(struct rwp_store *store, struct rwp_store_key key);
 
 /* Forget @key; its place in the file is used again. -ENOENT: not held. */
