@@ -37,6 +37,17 @@ struct uffdio_move {
 #define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
 #endif
 
+/* Linux 6.6. */
+#ifndef UFFDIO_POISON
+#define _UFFDIO_POISON (0x08)
+struct uffdio_poison {
+	struct uffdio_range range;
+	__u64 mode;
+	__s64 updated;
+};
+#define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
+#endif
+
 /* Linux 7.3, and 6.12 with the series. */
 #ifndef UFFD_FEATURE_RWP
 #define UFFD_FEATURE_RWP (1 << 17)
