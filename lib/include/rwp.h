@@ -523,7 +523,12 @@ struct rwp_evictor;
 /* Memory that can be evicted. */
 struct rwp_memory {
 	struct rwp_range range;
-	uint32_t page_size; /* 0: the system's */
+	/*
+	 * What is evicted and fetched as a whole, and counted as a page below:
+	 * 0 for the page size of the mapping, or a larger power of two to have
+	 * transparent huge pages go whole or not at all.
+	 */
+	uint32_t page_size;
 	/*
 	 * Shared memory: the file behind @range, which stays the caller's, and
 	 * where in it the range begins. fd -1: anonymous memory, which only the
@@ -547,25 +552,43 @@ struct rwp_evict_stats {
 	int last_error; /* why a page failed, negative errno; 0: none did */
 };
 
-/* @rwp (opened with RWP_OPEN_EVICT) and @store have to outlive the evictor. */
+/*
+ * @rwp (opened with RWP_OPEN_EVICT) and @store have to outlive the evictor. Puts
+ * the userfaultfd into async mode. Freeing it unregisters nothing, since then
+ * what is in the store would read as zeros: restore first, or keep the
+ * descriptor and the store for the next evictor.
+ */
 int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
 		    const struct rwp_evictor_options *options,
 		    struct rwp_evictor **out, struct rwp_error *err);
 void rwp_evictor_free(struct rwp_evictor *evictor);
 
-/* Register @memory and take it in. Its ranges may not overlap. */
+/*
+ * Register @memory and take it in, with what an earlier process has evicted of
+ * it; who waits for that process is woken. The file may have no other writers
+ * than the mapping: those (vhost-user, DMA into pinned pages) go unseen.
+ * -EEXIST: overlaps memory it has. -EINVAL: not what is mapped there, or no
+ * whole pages. -ENOENT: has gaps. -EOPNOTSUPP: anonymous, of another process.
+ */
 int rwp_evictor_add(struct rwp_evictor *evictor,
 		    const struct rwp_memory *memory, struct rwp_error *err);
 
 /*
  * Evict those pages of @range that are armed still when it is their turn. A page
  * that is touched at any moment of that is served with its content of that
- * moment. Returns the number of pages evicted.
+ * moment. Returns the number of pages evicted. -ENOSPC: the store is full; what
+ * did not fit stays in memory, what was evicted before is in the statistics.
  */
 int64_t rwp_evict(struct rwp_evictor *evictor, const struct rwp_range *range,
 		  unsigned int count, struct rwp_error *err);
 
-/* Answer what waits on rwp_fd(), at most @max messages; returns how many. */
+/*
+ * Answer what waits on rwp_fd(), at most @max messages; returns how many. Where
+ * nothing was evicted zeros are filled in. A page whose copy is damaged is
+ * poisoned: who touches it gets SIGBUS. RWP_EVENT_REMOVE: anonymous pages are
+ * forgotten; of shared memory it does not tell whether the content is to go, so
+ * what was evicted is kept, and comes back as it was.
+ */
 int rwp_evictor_serve(struct rwp_evictor *evictor, unsigned int max,
 		      struct rwp_error *err);
 
@@ -627,8 +650,9 @@ int rwp_server_new(struct rwp_server **out, struct rwp_error *err);
 void rwp_server_free(struct rwp_server *server);
 
 /*
- * Serve @evictor until it is removed. @gone, which may be NULL, is called on the
- * server's thread once its process has ended, or with the error that stopped it.
+ * Serve @evictor until it is removed. @gone, which may be NULL and may call
+ * rwp_server_remove(), is called on the server's thread once its process has
+ * ended, or with the error that stopped it.
  */
 int rwp_server_add(struct rwp_server *server, struct rwp_evictor *evictor,
 		   void (*gone)(struct rwp_evictor *evictor, int error,
