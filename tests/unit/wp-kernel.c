@@ -6,6 +6,7 @@
  * sync, so that what async mode leaves to the kernel is answered by the server.
  */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,7 +29,7 @@ ssize_t __wrap_read(int fd, void *data, size_t len);
 		    UFFD_FEATURE_WP_HUGETLBFS_SHMEM))
 
 /* Descriptors that were used as one. */
-static bool is_userfaultfd[1024];
+static atomic_bool is_userfaultfd[1024];
 
 static int do_api(int fd, struct uffdio_api *api)
 {
