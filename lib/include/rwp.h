@@ -604,41 +604,6 @@ int rwp_evictor_restore(struct rwp_evictor *evictor,
 void rwp_evictor_stats(struct rwp_evictor *evictor,
 		       struct rwp_evict_stats *stats);
 
-/* ---- Taking machines over a socket ------------------------------------- */
-
-/* A region as the monitor describes it. */
-struct rwp_handoff_region {
-	uint64_t start; /* in the monitor's address space */
-	uint64_t size;
-	uint64_t offset; /* in the memory file */
-	uint64_t page_size; /* bytes */
-};
-
-/* A machine that was handed over; rwp_handoff_free(). One thread. */
-struct rwp_handoff {
-	pid_t pid; /* from SO_PEERCRED */
-	uid_t uid;
-	unsigned int regions, fds;
-	struct rwp_handoff_region *region;
-	int *fd; /* [0] is the userfaultfd; owned, set to -1 what you take */
-};
-
-/*
- * Parse @len bytes of text as Firecracker and its dialects write it: an array
- * of regions, or an object with the key "regions". On success *@region, which
- * is to be released with free(), holds the returned number of them. -EAGAIN:
- * the text is not complete yet. -EBADMSG: it is not that. -EINVAL: a region
- * that is empty, unaligned, overflows or overlaps another.
- */
-int rwp_handoff_parse(const char *text, size_t len,
-		      struct rwp_handoff_region **region,
-		      struct rwp_error *err);
-
-/* Receive one machine from connected socket @sock. -ETIMEDOUT, -EBADMSG. */
-int rwp_handoff_receive(int sock, unsigned int timeout_ms,
-			struct rwp_handoff **out, struct rwp_error *err);
-void rwp_handoff_free(struct rwp_handoff *handoff);
-
 /* ---- Fault server ------------------------------------------------------ */
 
 /* A thread that serves the faults of evictors. Shared; rwp_server_free(). */
