@@ -220,7 +220,7 @@ static int make_nonblocking(int fd, struct rwp_error *err)
 	return 0;
 }
 
-static bool is_userfaultfd(int fd)
+bool rwpi_is_userfaultfd(int fd)
 {
 	char link[32], target[32];
 	ssize_t len;
@@ -233,6 +233,27 @@ static bool is_userfaultfd(int fd)
 	return !strcmp(target, "anon_inode:[userfaultfd]");
 }
 
+/*
+ * The features UFFDIO_API was called with; 0 if it was not. The kernel keeps that
+ * it was in the uppermost of 32 bits.
+ */
+static uint64_t features_of(int fd)
+{
+	char path[40], line[80];
+	unsigned int features = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "API:\t%*x:%x:", &features) == 1)
+			break;
+	fclose(file);
+	return features & (1U << 31) ? features & ~(1U << 31) : 0;
+}
+
 int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err)
 {
@@ -240,11 +261,13 @@ int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 
 	if (ret)
 		return ret;
-	if (!is_userfaultfd(fd))
+	if (!rwpi_is_userfaultfd(fd))
 		return rwpi_error(
 			err, -EINVAL,
 			"descriptor %d, received from process %d, is no userfaultfd",
 			fd, (int)pid);
+	if (!features)
+		features = features_of(fd);
 	if (features && !(features & UFFD_FEATURE_RWP))
 		return rwpi_error(
 			err, -EOPNOTSUPP,
