@@ -220,40 +220,6 @@ static int make_nonblocking(int fd, struct rwp_error *err)
 	return 0;
 }
 
-bool rwpi_is_userfaultfd(int fd)
-{
-	char link[32], target[32];
-	ssize_t len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, target, sizeof(target) - 1);
-	if (len < 0)
-		return false;
-	target[len] = '\0';
-	return !strcmp(target, "anon_inode:[userfaultfd]");
-}
-
-/*
- * The features UFFDIO_API was called with; 0 if it was not. The kernel keeps that
- * it was in the uppermost of 32 bits.
- */
-static uint64_t features_of(int fd)
-{
-	char path[40], line[80];
-	unsigned int features = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "API:\t%*x:%x:", &features) == 1)
-			break;
-	fclose(file);
-	return features & (1U << 31) ? features & ~(1U << 31) : 0;
-}
-
 int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err)
 {
@@ -267,7 +233,7 @@ int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 			"descriptor %d, received from process %d, is no userfaultfd",
 			fd, (int)pid);
 	if (!features)
-		features = features_of(fd);
+		features = rwpi_features_of(fd);
 	if (features && !(features & UFFD_FEATURE_RWP))
 		return rwpi_error(
 			err, -EOPNOTSUPP,
