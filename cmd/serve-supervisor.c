@@ -13,7 +13,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -21,8 +20,8 @@
 
 #define FDS_AT_ONCE 32
 #define PAUSE_MAX_MS 5000
-/* A worker that lived this long was no false start. */
-#define LIVED_SECONDS 10
+/* Even one that gets ready may fail again and again. */
+#define PAUSE_MIN_MS 10
 
 struct supervisor {
 	const struct serve_options *options;
@@ -32,7 +31,8 @@ struct supervisor {
 	int signals;
 	int sock; /* to the worker; -1: it has closed its end */
 	pid_t worker; /* 0: there is none */
-	bool ready, stopping;
+	bool ready; /* this worker, or one before it in @once_ready */
+	bool once_ready, stopping;
 	unsigned int pause_ms; /* before the next start */
 };
 
@@ -106,8 +106,10 @@ static void hear(struct supervisor *supervisor, const char *text, const int *fd,
 		let_go(supervisor, name);
 	else if (!value_of(text, "BARRIER", value, sizeof(value)))
 		keeper_tell(&supervisor->above, "%s", text);
-	if (value_of(text, "READY", value, sizeof(value)))
+	if (value_of(text, "READY", value, sizeof(value))) {
 		supervisor->ready = true;
+		supervisor->once_ready = true;
+	}
 	/* A barrier's is closed once all before it has been heard. */
 	for (; kept < count; kept++)
 		close(fd[kept]);
@@ -183,6 +185,7 @@ static int start(struct supervisor *supervisor,
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
 		return -errno;
 	supervisor->sock = sock[0];
+	supervisor->ready = false;
 	supervisor->worker = fork();
 	if (!supervisor->worker) {
 		/* So that nothing of the parent's is done at exit. */
@@ -242,16 +245,17 @@ static int watch(struct supervisor *supervisor)
 	}
 }
 
+/* Shortly if it was at work: somebody waits. Longer each time if it was not. */
 static void pause_a_while(struct supervisor *supervisor)
 {
 	struct pollfd pfd = { .fd = supervisor->signals, .events = POLLIN };
 
-	if (supervisor->pause_ms)
-		poll(&pfd, 1, supervisor->pause_ms);
-	read_signals(supervisor);
-	supervisor->pause_ms = supervisor->pause_ms * 2 + 50;
+	supervisor->pause_ms =
+		supervisor->ready ? PAUSE_MIN_MS : supervisor->pause_ms * 2;
 	if (supervisor->pause_ms > PAUSE_MAX_MS)
 		supervisor->pause_ms = PAUSE_MAX_MS;
+	poll(&pfd, 1, supervisor->pause_ms);
+	read_signals(supervisor);
 }
 
 /* Whether a worker that ended so is to be replaced. */
@@ -259,8 +263,8 @@ static bool go_on(const struct supervisor *supervisor, int status)
 {
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK)
 		return false;
-	/* It has not come as far as to have anything to lose. */
-	if (WIFEXITED(status) && !supervisor->ready)
+	/* None has come as far as to have anything to lose. */
+	if (WIFEXITED(status) && !supervisor->once_ready)
 		return false;
 	if (WIFSIGNALED(status))
 		complain("the worker was killed (%s), starting it again",
@@ -275,7 +279,8 @@ int supervise(const struct serve_options *options,
 			  const struct keeper *keeper, struct kept *kept,
 			  unsigned int count))
 {
-	struct supervisor supervisor = { .options = options, .sock = -1 };
+	struct supervisor supervisor = { .options = options, .sock = -1,
+					 .pause_ms = PAUSE_MIN_MS };
 	sigset_t set;
 	int status = 0, code;
 
@@ -286,20 +291,17 @@ int supervise(const struct serve_options *options,
 	if (supervisor.signals < 0)
 		return complain("signalfd: %s", strerror(errno));
 	do {
-		time_t since = time(NULL);
 		int ret = start(&supervisor, work);
 
 		if (ret) {
 			complain("cannot start a worker: %s", strerror(-ret));
-			if (!supervisor.ready)
+			if (!supervisor.once_ready)
 				return EXIT_FAILED;
 		} else {
 			status = watch(&supervisor);
 			if (!go_on(&supervisor, status))
 				break;
 		}
-		if (time(NULL) - since >= LIVED_SECONDS)
-			supervisor.pause_ms = 0;
 		pause_a_while(&supervisor);
 	} while (true);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
