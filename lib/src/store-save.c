@@ -12,7 +12,7 @@
 /* Pieces of a buffer: as many as fit when each takes one unit. */
 #define PACK_MAX 64
 /* What is written from where it is: the longest request, and its alignment. */
-#define IN_PLACE_MAX (16 * PIECE_MAX)
+#define IN_PLACE_MAX (2 * PIECE_MAX)
 #define IN_PLACE_ALIGN 4096
 
 struct pack_piece {
