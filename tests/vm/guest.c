@@ -18,6 +18,7 @@
  */
 asm(".pushsection .rodata\n"
     ".code32\n"
+    ".globl guest_code, guest_code_end\n"
     "guest_code:\n"
     "	xorl %ebp, %ebp\n"
     "1:	movl 0x2020, %ecx\n"
@@ -51,8 +52,6 @@ asm(".pushsection .rodata\n"
     "guest_code_end:\n"
     ".code64\n"
     ".popsection\n");
-extern const char guest_code[], guest_code_end[];
-
 /* What the words between those of the guest have, and have to keep. */
 static uint32_t filling(uint32_t address)
 {
@@ -174,23 +173,30 @@ void guest_start(struct guest *guest)
 	CHECK(!pthread_create(&guest->thread, NULL, run, guest));
 }
 
+unsigned int guest_wrong(const char *memory, size_t len,
+			 const struct guest_page *page, bool filled)
+{
+	const uint32_t *word = (const uint32_t *)memory;
+	unsigned int wrong = page->wrong;
+
+	for (uint32_t at = 0; at < len; at += sizeof(*word)) {
+		uint32_t address = GUEST_MEMORY + at;
+		uint32_t expected = address + page->version[at / (len / 4)];
+
+		if (at % GUEST_STEP)
+			expected = filled ? filling(address) : 0;
+		wrong += word[at / sizeof(*word)] != expected;
+	}
+	return wrong;
+}
+
 void guest_stop(struct guest *guest)
 {
-	const uint32_t *word = (const uint32_t *)guest->memory;
-	unsigned int wrong = 0;
+	struct guest_page page;
 
 	guest->page->stop = 1;
 	pthread_join(guest->thread, NULL);
 	CHECK_EQ(guest->failed, 0);
-	CHECK_EQ(guest->page->wrong, 0);
-	for (uint32_t at = 0; at < guest->len; at += sizeof(*word)) {
-		uint32_t address = GUEST_MEMORY + at, expected;
-		uint32_t quarter = at / (guest->len / 4);
-
-		expected = at % GUEST_STEP ?
-				   filling(address) :
-				   address + guest->page->version[quarter];
-		wrong += word[at / sizeof(*word)] != expected;
-	}
-	CHECK_EQ(wrong, 0);
+	page = *guest->page;
+	CHECK_EQ(guest_wrong(guest->memory, guest->len, &page, true), 0);
 }

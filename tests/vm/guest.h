@@ -4,6 +4,7 @@
 #define RWP_TEST_GUEST_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,13 @@ struct guest_page {
 	uint32_t times; /* passes over a quarter before the next */
 	uint32_t place; /* where it has written last */
 };
+
+/* What it runs, wherever it is put. */
+extern const char guest_code[], guest_code_end[];
+
+/* How many words are wrong; those the guest leaves alone are @filled or zero. */
+unsigned int guest_wrong(const char *memory, size_t len,
+			 const struct guest_page *page, bool filled);
 
 /* @memory: @len bytes, which are filled. Ends the case where there is no KVM. */
 void guest_make(struct guest *guest, char *memory, size_t len);

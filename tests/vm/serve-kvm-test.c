@@ -12,7 +12,7 @@
 #include "test.h"
 
 #define KILLS 200
-#define LEN (4UL << 20)
+#define LEN (2UL << 20)
 
 static const char *const eager[] = { "--interval", "50ms", "--age", "50ms",
 				     NULL };
@@ -20,7 +20,7 @@ static const char *const eager[] = { "--interval", "50ms", "--age", "50ms",
 static void begin(struct machine *machine, struct guest *guest,
 		  struct serve *serve, enum kind kind, size_t len)
 {
-	alarm(900);
+	alarm(1800);
 	machine_make(machine, kind, len);
 	guest_make(guest, machine->area.base, len);
 	serve_start(serve, eager);
@@ -55,12 +55,12 @@ static void evict_and_fetch(enum kind kind, size_t len, double evicted)
 
 TEST(small_pages)
 {
-	evict_and_fetch(SHARED, LEN, 3000);
+	evict_and_fetch(SHARED, LEN, 1500);
 }
 
 TEST(huge_pages)
 {
-	evict_and_fetch(HUGETLB, 16 << 20, 24);
+	evict_and_fetch(HUGETLB, 16 << 20, 16);
 }
 
 /* The worker is killed at any moment of that. */
