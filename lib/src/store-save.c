@@ -12,7 +12,7 @@
 /* Pieces of a buffer: as many as fit when each takes one unit. */
 #define PACK_MAX 64
 /* What is written from where it is: the longest request, and its alignment. */
-#define IN_PLACE_MAX (2 * PIECE_MAX)
+#define IN_PLACE_MAX (4 * PIECE_MAX)
 #define IN_PLACE_ALIGN 4096
 
 struct pack_piece {
@@ -31,11 +31,14 @@ struct pack {
 	struct pack_piece piece[PACK_MAX];
 };
 
-/* How far a page is: it is held when its head is written, after all else. */
+/*
+ * How far a page is: it is held when its head is written, after all else. The
+ * records of a large one are kept until then, and go to the index together.
+ */
 struct page_state {
 	unsigned int left; /* pieces not yet on file */
 	int error;
-	struct store_record head;
+	struct store_record *record; /* for each piece; KIND_NONE: not here */
 };
 
 struct saving {
@@ -182,7 +185,7 @@ static bool is_large(const struct rwp_store_page *page)
 
 /*
  * Whether the record of a piece is to be written now: not where its page has
- * failed, and that of a head waits for the last of the other pieces.
+ * failed, and those of a large page wait for the last of its pieces.
  */
 static bool piece_ready(struct saving *saving, const struct pack *pack,
 			const struct pack_piece *piece)
@@ -197,28 +200,32 @@ static bool piece_ready(struct saving *saving, const struct pack *pack,
 			put_units(saving->store, piece);
 		return false;
 	}
-	if (!is_large(page) || piece->key.offset != page->key.offset)
+	if (!is_large(page))
 		return true;
-	state->head = piece->record;
+	state->record[(piece->key.offset - page->key.offset) / PIECE_MAX] =
+		piece->record;
 	return false;
 }
 
 /* All pieces of a large page are on file. */
 static void finish_large(struct saving *saving, unsigned int n)
 {
+	struct rwp_store *store = saving->store;
 	struct page_state *state = &saving->state[n];
-	struct pack_piece head = {
-		.page = n,
-		.key = saving->page[n].key,
-		.record = state->head,
-	};
+	struct rwp_store_key key = saving->page[n].key;
+	int ret;
 
 	if (state->error)
 		return;
-	head.len = rwpi_record_units(saving->store, &head.record) *
-		   saving->store->unit;
-	write_records(saving, &head, 1);
-	state->head.kind = KIND_NONE;
+	ret = rwpi_index_tails(store, key,
+			       __builtin_ctz(saving->page[n].len),
+			       state->record + 1);
+	if (!ret)
+		ret = rwpi_index_write(store, key, &state->record[0], 1);
+	if (ret)
+		fail_page(saving, n, ret);
+	else
+		state->record[0].kind = KIND_NONE;
 }
 
 static void write_runs(struct saving *saving, struct pack_piece *piece,
@@ -406,6 +413,13 @@ static void add_page(struct saving *saving, unsigned int n)
 	if (is_large(page))
 		rwp_store_drop(saving->store, page->key, NULL);
 	state->left = page->len / step;
+	if (is_large(page)) {
+		state->record = calloc(state->left, sizeof(*state->record));
+		if (!state->record) {
+			state->error = -ENOMEM;
+			return;
+		}
+	}
 	for (unsigned int from = 0;
 	     from < page->len && !state->error && !saving->broken; from += step)
 		add_piece(saving, n, from, step);
@@ -418,15 +432,18 @@ static void clean_up(struct saving *saving, unsigned int n)
 	struct rwp_store *store = saving->store;
 	struct page_state *state = &saving->state[n];
 
-	if (!is_large(page) || state->error == -EINVAL ||
-	    state->error == -EEXIST)
+	if (!state->record)
 		return;
-	if (rwpi_record_units(store, &state->head)) {
-		struct pack_piece head = { .record = state->head };
+	for (unsigned int i = 0; i < page->len / PIECE_MAX; i++) {
+		struct pack_piece piece = { .record = state->record[i] };
 
-		head.len = rwpi_record_units(store, &state->head) * store->unit;
-		put_units(store, &head);
+		piece.len = rwpi_record_units(store, &piece.record) *
+			    store->unit;
+		if (piece.len)
+			put_units(store, &piece);
 	}
+	if (state->error == -EEXIST)
+		return;
 	pthread_mutex_lock(&store->index_lock);
 	rwpi_index_drop(store, page->key, __builtin_ctz(page->len));
 	pthread_mutex_unlock(&store->index_lock);
@@ -512,6 +529,8 @@ int rwp_store_save(struct rwp_store *store, struct rwp_store_page *page,
 		ret = report(&saving, count, err);
 	}
 	pthread_mutex_unlock(&store->save.lock);
+	for (unsigned int i = 0; i < count && saving.state; i++)
+		free(saving.state[i].record);
 	free(saving.state);
 	return ret;
 }

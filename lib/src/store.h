@@ -170,6 +170,13 @@ int rwpi_record_check(const struct rwp_store *store, struct rwp_store_key key,
  */
 int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
 		     struct store_record *record, unsigned int count);
+/*
+ * Put the tails of a page of 1 << @shift bytes, all its pieces but the first, or
+ * with NULL take them away. Those of @tail that the index has are KIND_NONE after
+ * that, also where it fails halfway. The same lock.
+ */
+int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
+		     unsigned int shift, struct store_record *tail);
 /* Forget a page, also one of which only pieces are there. The same lock. */
 int rwpi_index_drop(struct rwp_store *store, struct rwp_store_key key,
 		    unsigned int shift);

@@ -5,7 +5,8 @@
  *
  * A short string is one object of 64 bytes, whose address redis tells (DEBUG
  * OBJECT), and its allocator keeps objects of one size on pages of their own. So
- * for these pages the truth is known: hot are those with the value of a hot key.
+ * for pages that are full of values the truth is known: hot are those with the
+ * value of a hot key. On others redis may put something else meanwhile.
  */
 #include <libgen.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 
 #define KEYS 40000
 #define AT_ONCE 100
+#define VALUE 64UL /* bytes */
 #define HOT_KEYS 60
 #define WINDOWS 5
 #define PAGE 4096UL
@@ -164,7 +166,7 @@ static bool is_hot(int window, uint64_t page)
 	return false;
 }
 
-/* Compare on every page that holds values; what else redis touches is its own. */
+/* Compare on every page full of values; what else redis touches is its own. */
 static void compare(struct rwp_tracker *tracker, int window)
 {
 	static uint64_t page[KEYS];
@@ -173,10 +175,12 @@ static void compare(struct rwp_tracker *tracker, int window)
 	for (int key = 0; key < KEYS; key++)
 		page[key] = value_at[key] / PAGE;
 	qsort(page, KEYS, sizeof(page[0]), by_value);
-	for (int i = 0; i < KEYS; i++) {
+	for (int i = 0, last; i < KEYS; i = last + 1) {
 		bool found, hot;
 
-		if (i && page[i] == page[i - 1])
+		for (last = i; last + 1 < KEYS && page[last + 1] == page[i];)
+			last++;
+		if (last + 1 - i < (int)(PAGE / VALUE))
 			continue;
 		found = found_hot(tracker, page[i] * PAGE);
 		hot = is_hot(window, page[i]);
