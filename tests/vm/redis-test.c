@@ -201,8 +201,11 @@ TEST(hot_keys)
 {
 	struct rwp_tracker *tracker;
 	struct rwp *rwp;
-	pid_t pid = fork();
+	pid_t pid;
 
+	/* Forty thousand keys, each stored and found, on an emulated machine. */
+	alarm(900);
+	pid = fork();
 	if (!pid)
 		run_redis();
 	connect_to_redis();
