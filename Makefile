@@ -9,7 +9,7 @@
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: kernel ## build, boot, find the hot pages of a running process and draw them
+demo: kernel ## build, boot, and there evict the cold half of a virtual machine and bring it back
 	@scripts/demo
 
 check: ## the same from nothing, and every test; the last line counts them

@@ -1,248 +1,455 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * rwp-demo: find the hot pages of a running "virtual machine" with userfaultfd
- * read-write protection, and trap what touches the cold ones.
+ * rwp-demo: an unmodified QEMU runs a virtual machine. From outside, and while it
+ * runs: find out which half of its memory is cold, evict that half into a file,
+ * bring it back, and compare every byte with what it has to be.
  *
- *   main.c      options, and the two processes
- *   manager.c   the main job: arm, wait, switch, scan, compare
- *   trap.c      what happens to a vCPU that touches a cold page
- *   uffd.c      the userfaultfd calls      hotset.c   PAGEMAP_SCAN
- *   guest.c     the virtual machine        workload.c which pages are hot
- *   channel.c   how the descriptor travels control.h  how the truth is known
- *   vm.c        the manager's view of the guest
- *   picture.c, report.c, util.c            what is printed
+ *   main.c      options, and the steps      picture.c  the maps
+ *   guest.c     what runs in the machine    qemu.c     how it gets there
  */
-#include <errno.h>
-#include <getopt.h>
-#include <signal.h>
-#include <stdio.h>
+#include <argp.h>
+#include <err.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "channel.h"
 #include "guest.h"
-#include "manager.h"
-#include "uffd.h"
-#include "util.h"
+#include "picture.h"
 
-#define CONNECT_TIMEOUT_MS 60000
+/* The test machine has no disk: there it is a file in memory. */
+#define STORE "/tmp/rwp-demo.store"
+#define WINDOWS 3
+#define EVICTIONS 8 /* steps in which the half goes */
+#define BAR 32
 
-struct options {
-	struct guest_config guest;
-	struct picture_style style;
-	unsigned int windows;
-	unsigned int window_ms;
-	unsigned int limit_seconds;
+struct demo {
+	struct heat_style style;
+	uint32_t pages;
+	bool damage;
+	struct guest guest;
+	struct rwp *rwp;
+	struct rwp_store *store;
+	struct rwp_evictor *evictor;
+	struct rwp_server *server;
+	struct rwp_tracker *tracker;
+	/* One for each page. */
+	uint8_t *hot; /* what the guest uses: the truth */
+	uint8_t *found; /* what was found accessed */
+	uint8_t *evicted;
+	unsigned int missed, wrong;
 };
 
-static const char usage[] =
-	"Usage: rwp-demo [OPTION]...\n"
-	"Find the hot pages of a running process with userfaultfd read-write\n"
-	"protection, and compare them with the truth, page by page.\n"
-	"\n"
-	"  --memory MIB     guest memory, a multiple of 16 (default 64)\n"
-	"  --vcpus N        guest threads, 1 to 16 (default 4)\n"
-	"  --windows N      how often to look (default 3)\n"
-	"  --window-ms MS   how long a window is at least (default 300)\n"
-	"  --seed N         another hot set (default 1)\n"
-	"  --time-limit S   seconds that one step may take (default 60)\n"
-	"  --color[=WHEN]   always, never, or auto: on a terminal (default)\n"
-	"  --ascii[=WHEN]   draw without block characters: always, never, or\n"
-	"                   auto: where the locale is not UTF-8 (default)\n"
-	"  --help           show this text\n"
-	"\n"
-	"Status 0: all as it should be. 1: a page was missed or wrong, or anything\n"
-	"else went wrong. 2: bad usage.\n";
+static double started;
 
-static void bad_usage(const char *option)
+static double now(void)
 {
-	fprintf(stderr, "rwp-demo: bad value for --%s; see --help\n", option);
-	exit(2);
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-static unsigned long number(const struct option *option, const char *text,
-			    unsigned long min, unsigned long max)
+__attribute__((format(printf, 1, 2))) static void step(const char *fmt, ...)
 {
-	unsigned long value;
-	char *end;
+	va_list ap;
 
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || value < min ||
-	    value > max)
-		bad_usage(option->name);
-	return value;
+	printf("[%4.1f s] ", now() - started);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
 }
 
-/* The value of --color and --ascii. */
-static bool decide(const struct option *option, const char *when,
-		   bool (*automatic)(void))
+/* A call of the library that has to succeed. */
+#define OK(call)                                   \
+	do {                                       \
+		struct rwp_error error;            \
+                                                   \
+		if ((call) < 0)                    \
+			errx(1, "%s", error.text); \
+	} while (0)
+
+static uint32_t count(const uint8_t *page, uint32_t pages)
 {
-	if (!when || !strcmp(when, "always"))
-		return true;
-	if (!strcmp(when, "never"))
-		return false;
-	if (strcmp(when, "auto"))
-		bad_usage(option->name);
-	return automatic();
+	uint32_t marked = 0;
+
+	for (uint32_t i = 0; i < pages; i++)
+		marked += page[i];
+	return marked;
 }
 
-static bool has_color(void)
+/* ---- The machine ------------------------------------------------------- */
+
+/* Some areas and a few single pages, 3/8 of the memory in all. */
+static void choose_hot(struct demo *demo)
 {
-	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-}
+	uint32_t want = demo->pages * 3 / 8, have = 0;
 
-/* Blocks, unless the locale is set and says that they would not come out. */
-static bool lacks_blocks(void)
-{
-	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+	while (have < want) {
+		bool single = have > want * 31 / 32;
+		uint32_t first = random() % demo->pages;
+		uint32_t len = single ? 1 : demo->pages / (32 + random() % 96);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		const char *value = getenv(names[i]);
-
-		if (value && *value)
-			return !strcasestr(value, "UTF-8") &&
-			       !strcasestr(value, "UTF8");
-	}
-	return false;
-}
-
-static void parse(struct options *options, int argc, char **argv)
-{
-	static const struct option list[] = {
-		{ "memory", required_argument, NULL, 'm' },
-		{ "vcpus", required_argument, NULL, 'v' },
-		{ "windows", required_argument, NULL, 'w' },
-		{ "window-ms", required_argument, NULL, 'l' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "time-limit", required_argument, NULL, 't' },
-		{ "color", optional_argument, NULL, 'c' },
-		{ "ascii", optional_argument, NULL, 'a' },
-		{ "help", no_argument, NULL, 'h' },
-		{},
-	};
-	int c, i = 0;
-
-	while ((c = getopt_long(argc, argv, "", list, &i)) != -1) {
-		switch (c) {
-		case 'm':
-			options->guest.memory =
-				number(&list[i], optarg, 16, 65536) << 20;
-			if (options->guest.memory % (16 << 20))
-				bad_usage("memory");
-			break;
-		case 'v':
-			options->guest.vcpus =
-				number(&list[i], optarg, 1, MAX_VCPUS);
-			break;
-		case 'w':
-			options->windows = number(&list[i], optarg, 1, 1000);
-			break;
-		case 'l':
-			options->window_ms = number(&list[i], optarg, 0, 60000);
-			break;
-		case 's':
-			options->guest.seed =
-				number(&list[i], optarg, 0, UINT32_MAX);
-			break;
-		case 't':
-			options->limit_seconds =
-				number(&list[i], optarg, 1, 86400);
-			break;
-		case 'c':
-			options->style.color =
-				decide(&list[i], optarg, has_color);
-			break;
-		case 'a':
-			options->style.ascii =
-				decide(&list[i], optarg, lacks_blocks);
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			exit(EXIT_SUCCESS);
-		default:
-			exit(2);
+		for (uint32_t i = first;
+		     i < first + len && i < demo->pages && have < want; i++) {
+			have += !demo->hot[i];
+			demo->hot[i] = 1;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr,
-			"rwp-demo: no arguments expected; see --help\n");
-		exit(2);
+	for (uint32_t i = 0; i < demo->pages; i++)
+		demo->guest.uses[i] = demo->hot[i];
+}
+
+static void start_machine(struct demo *demo)
+{
+	struct guest *guest = &demo->guest;
+	char size[16], hot[16];
+
+	step("start qemu-system-x86_64, as Debian has it");
+	guest_start(guest, demo->pages);
+	choose_hot(demo);
+	step("process %d runs a guest %s: it has filled %s,",
+	     (int)guest->qemu.pid, guest->qemu.kvm ? "in KVM" : "without KVM",
+	     format_size(size, guest->range.len));
+	step("and from now on uses %s of it all the time",
+	     format_size(hot, (uint64_t)count(demo->hot, demo->pages) *
+				      GUEST_PAGE_SIZE));
+}
+
+/* By the word of the kernel: which pages of the machine are in memory. */
+static void look_what_is_there(const struct demo *demo, uint8_t *there)
+{
+	if (mincore(demo->guest.memory, demo->guest.range.len, there))
+		err(1, "mincore");
+	for (uint32_t i = 0; i < demo->pages; i++)
+		there[i] &= 1;
+}
+
+static uint32_t pages_in_memory(const struct demo *demo)
+{
+	uint8_t *there = malloc(demo->pages);
+	uint32_t pages;
+
+	look_what_is_there(demo, there);
+	pages = count(there, demo->pages);
+	free(there);
+	return pages;
+}
+
+/* What ps and top show of QEMU for shared memory. */
+static uint64_t resident_bytes(const struct demo *demo)
+{
+	char path[32], line[128];
+	unsigned long kib = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status",
+		 (int)demo->guest.qemu.pid);
+	file = fopen(path, "re");
+	if (!file)
+		err(1, "%s", path);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssShmem: %lu", &kib) == 1)
+			break;
+	fclose(file);
+	return (uint64_t)kib << 10;
+}
+
+static void print_memory(const struct demo *demo)
+{
+	uint32_t in = pages_in_memory(demo), full = in * BAR / demo->pages;
+	char size[16], resident[16];
+
+	fputs("          ", stdout);
+	for (uint32_t i = 0; i < BAR; i++)
+		fputs(i >= full ? " " : demo->style.ascii ? "#" : "█", stdout);
+	printf("| in memory %s, resident in QEMU %s\n",
+	       format_size(size, (uint64_t)in * GUEST_PAGE_SIZE),
+	       format_size(resident, resident_bytes(demo)));
+}
+
+/* ---- The steps --------------------------------------------------------- */
+
+static void attach(struct demo *demo)
+{
+	const struct guest *guest = &demo->guest;
+	struct rwp_memory memory = {
+		.range = guest->range,
+		.fd = guest->qemu.fd,
+		.offset = GUEST_LOW,
+		.space = 1,
+	};
+	double before = now();
+
+	OK(rwp_attach(guest->qemu.pid, RWP_OPEN_EVICT | RWP_OPEN_EVENTS,
+		      &demo->rwp, &error));
+	step("attached to it in %.1f ms; it was not asked, and does not know",
+	     (now() - before) * 1e3);
+	unlink(STORE);
+	unlink(STORE ".index");
+	OK(rwp_store_open(STORE, NULL, &demo->store, &error));
+	OK(rwp_evictor_new(demo->rwp, demo->store, NULL, &demo->evictor,
+			   &error));
+	OK(rwp_server_new(&demo->server, &error));
+	OK(rwp_server_add(demo->server, demo->evictor, NULL, NULL, &error));
+	OK(rwp_evictor_add(demo->evictor, &memory, &error));
+	OK(rwp_tracker_new(demo->rwp, NULL, &demo->tracker, &error));
+	OK(rwp_tracker_add(demo->tracker, memory.range, &error));
+}
+
+static void compare_with_truth(struct demo *demo)
+{
+	for (uint32_t i = 0; i < demo->pages; i++) {
+		demo->missed += demo->hot[i] && !demo->found[i];
+		demo->wrong += !demo->hot[i] && demo->found[i];
 	}
 }
 
-/* The guest needs no word: the kernel kills it when this process is gone. */
-static void interrupted(int signal)
+static void watch(struct demo *demo)
 {
-	static const char text[] = "\033[0m\nrwp-demo: interrupted\n";
-	bool terminal = isatty(STDERR_FILENO);
+	const struct rwp_tracked *tracked;
+	struct rwp_tracker_stats stats;
+	struct picture left = { .title = " accessed, as found " };
+	struct picture right = { .title = " used, as the guest knows " };
 
-	/* The colors are for terminals, and so is their end. */
-	if (write(STDERR_FILENO, text + (terminal ? 0 : 5),
-		  sizeof(text) - 1 - (terminal ? 0 : 5)) < 0)
-		_exit(128 + signal);
-	_exit(128 + signal);
-}
-
-static void on_interrupt(void (*handler)(int))
-{
-	signal(SIGINT, handler);
-	signal(SIGTERM, handler);
-	signal(SIGHUP, handler);
-}
-
-static pid_t start_guest(const struct options *options, pid_t manager)
-{
-	pid_t pid = fork();
-
-	if (pid < 0)
-		die_errno("cannot fork the guest");
-	if (!pid) {
-		/* Ctrl-C is for the manager; the guest follows it. */
-		on_interrupt(SIG_IGN);
-		guest_main(&options->guest, manager);
+	/* What was there before the first is of no window. */
+	for (int i = 0; i <= WINDOWS; i++) {
+		guest_wait_pass(&demo->guest);
+		OK(rwp_tracker_update(demo->tracker, &error));
+		if (!i)
+			continue;
+		rwp_tracker_stats(demo->tracker, &stats);
+		step("window %d of %d: %llu of %llu pages accessed in %.0f ms",
+		     i, WINDOWS, (unsigned long long)stats.accessed,
+		     (unsigned long long)stats.populated,
+		     stats.window_ns / 1e6);
+		tracked = rwp_tracker_get(demo->tracker, 0);
+		for (uint32_t page = 0; page < demo->pages; page++)
+			demo->found[page] = !tracked->age[page];
+		compare_with_truth(demo);
 	}
-	return pid;
+	left.marked = demo->found;
+	right.marked = demo->hot;
+	picture_print(&demo->style, &left, &right, demo->pages);
+	heat_print_legend(stdout, &demo->style);
+	printf("in %d windows: %u pages missed that were accessed, %u found that were not\n\n",
+	       WINDOWS, demo->missed, demo->wrong);
+}
+
+/* The half that was not accessed for the longest time. */
+static void choose_cold(struct demo *demo)
+{
+	const struct rwp_tracked *tracked = rwp_tracker_get(demo->tracker, 0);
+	uint32_t want = demo->pages / 2;
+
+	for (int age = RWP_AGE_MAX; age > 0 && want; age--) {
+		for (uint32_t i = 0; i < demo->pages && want; i++) {
+			if (tracked->age[i] != age)
+				continue;
+			demo->evicted[i] = 1;
+			want--;
+		}
+	}
+}
+
+/* Those of the pages chosen that are in this part of the memory. */
+static int64_t evict_part(struct demo *demo, uint32_t page, uint32_t end)
+{
+	struct rwp_range *range = calloc(end - page, sizeof(*range));
+	unsigned int ranges = 0;
+	int64_t got;
+
+	for (; page < end; page++)
+		if (demo->evicted[page])
+			range[ranges++] = (struct rwp_range){
+				demo->guest.range.start +
+					(uint64_t)page * GUEST_PAGE_SIZE,
+				GUEST_PAGE_SIZE
+			};
+	OK(got = rwp_evict(demo->evictor, range, ranges, &error));
+	free(range);
+	return got;
+}
+
+static void evict(struct demo *demo)
+{
+	struct picture left = { .title = " in memory, by what is used " };
+	struct picture right = { .title = " evicted " };
+	uint32_t passes = demo->guest.box->passes;
+	uint8_t *there = malloc(demo->pages);
+	struct rwp_evict_stats evict_stats;
+	struct rwp_store_stats stats;
+	char size[16], file[16];
+	int64_t evicted = 0;
+
+	choose_cold(demo);
+	step("evict the cold half; the guest goes on meanwhile");
+	print_memory(demo);
+	for (uint32_t i = 0; i < EVICTIONS; i++) {
+		evicted += evict_part(demo, demo->pages / EVICTIONS * i,
+				      demo->pages / EVICTIONS * (i + 1));
+		print_memory(demo);
+	}
+	guest_wait_pass(&demo->guest);
+	rwp_evictor_stats(demo->evictor, &evict_stats);
+	rwp_store_stats(demo->store, &stats);
+	step("%s evicted, into a file of %s",
+	     format_size(size, evicted * GUEST_PAGE_SIZE),
+	     format_size(file, stats.file_bytes));
+	step("the guest made %u passes meanwhile, and waited %llu times",
+	     demo->guest.box->passes - passes,
+	     (unsigned long long)(evict_stats.served_missing +
+				  evict_stats.served_rwp));
+	look_what_is_there(demo, there);
+	left.there = there;
+	left.marked = demo->hot;
+	for (uint32_t i = 0; i < demo->pages; i++)
+		demo->evicted[i] = !there[i];
+	right.marked = demo->evicted;
+	picture_print(&demo->style, &left, &right, demo->pages);
+	free(there);
+	putchar('\n');
+	if (count(demo->evicted, demo->pages) != demo->pages / 2)
+		errx(1, "%u pages are not in memory, and not half of %u",
+		     count(demo->evicted, demo->pages), demo->pages);
+}
+
+/* The guest turns to every fourth page that was evicted. */
+static void touch_evicted(struct demo *demo)
+{
+	struct rwp_evict_stats before, after;
+	uint32_t touched = 0, waited, nth = 0;
+
+	rwp_evictor_stats(demo->evictor, &before);
+	for (uint32_t i = 0; i < demo->pages; i++) {
+		bool use = demo->evicted[i] && nth++ % 4 == 0;
+
+		demo->guest.uses[i] = use;
+		touched += use;
+	}
+	guest_wait_pass(&demo->guest);
+	rwp_evictor_stats(demo->evictor, &after);
+	waited = after.served_missing - before.served_missing;
+	step("the guest now uses %u of the evicted pages: it waited for %u",
+	     touched, waited);
+	if (waited < touched)
+		errx(1, "a page was there that should not have been");
+	print_memory(demo);
+}
+
+static void bring_back(struct demo *demo)
+{
+	double before;
+
+	touch_evicted(demo);
+	before = now();
+	OK(rwp_evictor_restore(demo->evictor, NULL, NULL, &error));
+	step("the rest was brought back in %.0f ms", (now() - before) * 1e3);
+	print_memory(demo);
+	guest_wait_pass(&demo->guest);
+}
+
+static void detach(struct demo *demo)
+{
+	rwp_tracker_free(demo->tracker);
+	OK(rwp_unregister(demo->rwp, demo->guest.range, &error));
+	rwp_server_free(demo->server);
+	rwp_evictor_free(demo->evictor);
+	rwp_close(demo->rwp);
+	rwp_store_close(demo->store);
+	unlink(STORE);
+	unlink(STORE ".index");
+}
+
+/* Returns how many pages are not as they have to be. */
+static uint32_t verify(struct demo *demo)
+{
+	struct guest *guest = &demo->guest;
+	uint32_t lost = 0;
+
+	guest_stop(guest);
+	if (demo->damage)
+		guest->memory[(size_t)demo->pages / 2 * GUEST_PAGE_SIZE + 9]++;
+	for (uint32_t i = 0; i < demo->pages; i++)
+		lost += !guest_page_right(guest, i);
+	step("every byte compared: %u of %u pages lost", lost, demo->pages);
+	step("the guest itself found %u words wrong", guest->box->wrong);
+	return lost + guest->box->wrong;
+}
+
+/* ---- Options ----------------------------------------------------------- */
+
+static const struct argp_option options[] = {
+	{ "memory", 'm', "MIB", 0, "Memory of the guest, 16 to 1024 (32)", 0 },
+	{ "color", 'c', NULL, 0, "Draw in color", 0 },
+	{ "ascii", 'a', NULL, 0, "Draw with ASCII characters", 0 },
+	{ "damage", 'd', NULL, 0,
+	  "Change one byte before the comparison, which has to fail then", 0 },
+	{ 0 }
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct demo *demo = state->input;
+	unsigned long mib;
+
+	switch (key) {
+	case 'm':
+		mib = strtoul(arg, NULL, 10);
+		if (mib < 16 || mib > 1024 || mib % 2)
+			argp_error(state, "not a size: %s", arg);
+		demo->pages = (mib << 20) / GUEST_PAGE_SIZE;
+		return 0;
+	case 'c':
+		demo->style.color = true;
+		return 0;
+	case 'a':
+		demo->style.ascii = true;
+		return 0;
+	case 'd':
+		demo->damage = true;
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
 }
 
 int main(int argc, char **argv)
 {
-	struct options options = {
-		.guest = { .memory = 64 << 20, .vcpus = 4, .seed = 1 },
-		.windows = 3,
-		.window_ms = 300,
-		.limit_seconds = 60,
+	static const struct argp argp = {
+		options,
+		parse,
+		NULL,
+		"Evict the cold half of a virtual machine, and bring it back.",
+		NULL,
+		NULL,
+		NULL
 	};
-	struct manager manager = {};
-	pid_t guest;
-	int listener;
+	struct demo demo = { .pages = (32 << 20) / GUEST_PAGE_SIZE };
+	uint32_t lost;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	options.style.color = has_color();
-	options.style.ascii = lacks_blocks();
-	parse(&options, argc, argv);
-
-	/* Say at once when the kernel cannot do it. */
-	close(uffd_create());
-
-	listener = channel_listen(getpid());
-	guest = start_guest(&options, getpid());
-	on_interrupt(interrupted);
-	watch_start(options.limit_seconds, guest);
-
-	step("the guest fills %llu MiB of memory, %u vCPUs",
-	     (unsigned long long)options.guest.memory >> 20,
-	     options.guest.vcpus);
-	vm_receive(&manager.vm,
-		   channel_accept(listener, guest, CONNECT_TIMEOUT_MS), guest);
-	close(listener);
-	step("process %d gave its userfaultfd to the manager", guest);
-
-	manager.style = options.style;
-	manager.windows = options.windows;
-	manager.window_ms = options.window_ms;
-	manager.random = options.guest.seed;
-	manager_run(&manager);
-	return EXIT_SUCCESS;
+	argp_parse(&argp, argc, argv, 0, NULL, &demo);
+	demo.hot = calloc(demo.pages, 1);
+	demo.found = calloc(demo.pages, 1);
+	demo.evicted = calloc(demo.pages, 1);
+	if (!demo.hot || !demo.found || !demo.evicted)
+		err(1, "memory");
+	started = now();
+	start_machine(&demo);
+	attach(&demo);
+	watch(&demo);
+	evict(&demo);
+	bring_back(&demo);
+	detach(&demo);
+	lost = verify(&demo);
+	qemu_stop(&demo.guest.qemu);
+	if (lost || demo.missed || demo.wrong) {
+		puts("FAILED");
+		return 1;
+	}
+	puts("PASSED");
+	return 0;
 }

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Guest memory as two maps side by side: what was found, and the truth. */
+/* Two maps of the guest's memory, side by side, in 80 columns. */
 #ifndef RWP_DEMO_PICTURE_H
 #define RWP_DEMO_PICTURE_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "heat.h"
 
-struct picture_style {
-	bool color;
-	bool ascii;
+/* The number of pages has to be a multiple of it. */
+#define PICTURE_CELLS 512
+
+/* A cell shows how many of its pages that are @there are @marked. */
+struct picture {
+	const char *title;
+	const uint8_t *there; /* one for each page; NULL: all are */
+	const uint8_t *marked;
 };
 
-/* One byte a page in each map, 1 where the page is hot. */
-void picture_print(const struct picture_style *style, const uint8_t *found,
-		   const uint8_t *truth, uint32_t pages, uint32_t page_size);
+void picture_print(const struct heat_style *style, const struct picture *left,
+		   const struct picture *right, uint32_t pages);
 
 #endif
