@@ -69,7 +69,8 @@ int rwpi_decode(const struct store_record *record, const void *in, void *data,
 	case KIND_PLAIN:
 		if (record->stored != len)
 			return -EBADMSG;
-		memcpy(data, in, len);
+		if (data != in)
+			memcpy(data, in, len);
 		break;
 	default:
 		return -EBADMSG;

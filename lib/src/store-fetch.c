@@ -21,15 +21,18 @@ struct read_piece {
 
 struct read_pack {
 	uint64_t first, units; /* in the file */
+	/* The caller's memory in place of the buffer, or NULL. */
+	char *in_place;
 	unsigned int pieces;
 	struct read_piece piece[PACK_MAX];
 };
 
-/* Records that were read ahead, of pages that are neighbours in the array. */
+/* Records that were read ahead, for pages that lie behind each other. */
 struct record_cache {
-	unsigned int first, count; /* in the caller's array */
+	struct rwp_store_key key; /* of the first */
+	unsigned int count;
 	int ret;
-	struct store_record record[RUN_MAX];
+	struct store_record record[CHUNK_RECORDS];
 };
 
 struct fetching {
@@ -52,8 +55,10 @@ static void fail_page(struct fetching *fetching, unsigned int page, int error)
 static void decode_all(struct fetching *fetching, unsigned int n, int error)
 {
 	struct read_pack *pack = &fetching->pack[n];
-	char *buffer = rwpi_ring_buffer(&fetching->store->fetch, n);
+	char *buffer = pack->in_place;
 
+	if (!buffer)
+		buffer = rwpi_ring_buffer(&fetching->store->fetch, n);
 	for (unsigned int i = 0; i < pack->pieces; i++) {
 		struct read_piece *piece = &pack->piece[i];
 		char *data = (char *)fetching->page[piece->page].data +
@@ -68,6 +73,7 @@ static void decode_all(struct fetching *fetching, unsigned int n, int error)
 	}
 	pack->pieces = 0;
 	pack->units = 0;
+	pack->in_place = NULL;
 	fetching->idle[fetching->idles++] = n;
 }
 
@@ -91,16 +97,37 @@ static void send_off(struct fetching *fetching)
 	struct rwp_store *store = fetching->store;
 	unsigned int n = fetching->idle[fetching->idles - 1];
 	struct read_pack *pack = &fetching->pack[n];
+	char *data = pack->in_place;
 
 	if (!pack->pieces)
 		return;
+	if (!data)
+		data = rwpi_ring_buffer(&store->fetch, n);
 	fetching->idles--;
-	fetching->broken = rwpi_ring_queue(&store->fetch, false, n,
-					   rwpi_ring_buffer(&store->fetch, n),
+	fetching->broken = rwpi_ring_queue(&store->fetch, false, n, data,
 					   pack->units * store->unit,
 					   pack->first * store->unit);
+	/* The disk is to be busy while what has come is decoded. */
+	if (!fetching->broken && (pack->in_place || fetching->idles % 8 == 0))
+		fetching->broken = rwpi_ring_submit(&store->fetch);
 	while (!fetching->idles && !fetching->broken)
 		complete_one(fetching);
+}
+
+/* Whether a piece that lies in the file behind those of a pack goes with them. */
+static bool fits(const struct rwp_store *store, const struct read_pack *pack,
+		 const struct store_record *record, const char *in_place)
+{
+	uint64_t bytes = pack->units * store->unit + record->stored;
+
+	if (pack->pieces == PACK_MAX ||
+	    record->position != pack->first + pack->units)
+		return false;
+	if (!in_place)
+		return !pack->in_place && bytes <= PIECE_MAX;
+	return pack->in_place &&
+	       in_place == pack->in_place + pack->units * store->unit &&
+	       bytes <= IN_PLACE_MAX;
 }
 
 static void add_piece(struct fetching *fetching, unsigned int page,
@@ -108,29 +135,30 @@ static void add_piece(struct fetching *fetching, unsigned int page,
 		      const struct store_record *record)
 {
 	struct rwp_store *store = fetching->store;
+	char *data = (char *)fetching->page[page].data + offset;
+	bool stays = record->kind == KIND_PLAIN && record->stored == len &&
+		     rwpi_may_stay(data, len);
 	uint64_t units = rwpi_record_units(store, record);
 	struct read_pack *pack;
 
 	if (!units) {
-		int ret = rwpi_decode(
-			record, NULL,
-			(char *)fetching->page[page].data + offset, len);
+		int ret = rwpi_decode(record, NULL, data, len);
 
 		if (ret)
 			fail_page(fetching, page, ret);
 		return;
 	}
 	pack = &fetching->pack[fetching->idle[fetching->idles - 1]];
-	if (pack->pieces && (pack->pieces == PACK_MAX ||
-			     record->position != pack->first + pack->units ||
-			     (pack->units + units) * store->unit > PIECE_MAX)) {
+	if (pack->pieces && !fits(store, pack, record, stays ? data : NULL)) {
 		send_off(fetching);
 		if (fetching->broken)
 			return;
 		pack = &fetching->pack[fetching->idle[fetching->idles - 1]];
 	}
-	if (!pack->pieces)
+	if (!pack->pieces) {
 		pack->first = record->position;
+		pack->in_place = stays ? data : NULL;
+	}
 	pack->piece[pack->pieces++] = (struct read_piece){
 		.page = page,
 		.from = pack->units * store->unit,
@@ -141,38 +169,58 @@ static void add_piece(struct fetching *fetching, unsigned int page,
 	pack->units += units;
 }
 
-/* Pages from @n on whose records lie side by side. */
-static unsigned int run_length(const struct fetching *fetching, unsigned int n)
+/* Where the pages end that lie behind each other from page @n on. */
+static uint64_t run_end(const struct fetching *fetching, unsigned int n)
 {
-	const struct rwp_store_page *page = fetching->page;
-	unsigned int end = n + 1;
+	const struct rwp_store_page *page = &fetching->page[n];
+	uint64_t limit = (page->key.offset | ((1ULL << CHUNK_SHIFT) - 1)) + 1;
+	uint64_t end = page->key.offset + page->len;
 
-	while (end < fetching->count && end - n < RUN_MAX &&
-	       page[end].key.space == page[n].key.space &&
-	       page[end].key.offset ==
-		       page[end - 1].key.offset + (1U << PAGE_MIN_SHIFT) &&
-	       page[end].key.offset & ((1ULL << CHUNK_SHIFT) - 1))
-		end++;
-	return end - n;
+	while (++n < fetching->count && end < limit &&
+	       page[1].key.space == page->key.space &&
+	       page[1].key.offset == end) {
+		page++;
+		end += page->len;
+	}
+	return end;
 }
 
-static int get_head(struct fetching *fetching, unsigned int n,
-		    struct store_record *record)
+/* The record of page @n or of one of its pieces, unchecked. */
+static int get_record(struct fetching *fetching, unsigned int n,
+		      struct rwp_store_key key, struct store_record *record)
 {
 	struct record_cache *cache = &fetching->cache;
-	struct rwp_store_key key = fetching->page[n].key;
-	int ret;
+	uint64_t place = (key.offset - cache->key.offset) >> PAGE_MIN_SHIFT;
 
-	if (n < cache->first || n >= cache->first + cache->count) {
-		cache->first = n;
-		cache->count = run_length(fetching, n);
+	if (key.space != cache->key.space || place >= cache->count) {
+		uint64_t chunk_end =
+			(key.offset | ((1ULL << CHUNK_SHIFT) - 1)) + 1;
+		uint64_t end = run_end(fetching, n);
+
+		if (end > chunk_end)
+			end = chunk_end;
+		place = 0;
+		cache->key = key;
+		cache->count = end > key.offset ?
+				       (end - key.offset) >> PAGE_MIN_SHIFT :
+				       0;
+		if (!cache->count)
+			return -ENOENT;
 		cache->ret = rwpi_index_read_run(fetching->store, key,
 						 cache->record, cache->count);
 	}
 	if (cache->ret)
 		return cache->ret;
-	*record = cache->record[n - cache->first];
-	ret = rwpi_record_check(fetching->store, key, record);
+	*record = cache->record[place];
+	return rwpi_record_check(fetching->store, key, record);
+}
+
+static int get_head(struct fetching *fetching, unsigned int n,
+		    struct store_record *record)
+{
+	struct rwp_store_key key = fetching->page[n].key;
+	int ret = get_record(fetching, n, key, record);
+
 	if (!ret && (!rwpi_record_is_head(key, record) ||
 		     1U << record->shift != fetching->page[n].len))
 		ret = -ENOENT;
@@ -195,7 +243,7 @@ static void add_page(struct fetching *fetching, unsigned int n)
 		int ret;
 
 		key.offset = page->key.offset + offset;
-		ret = rwpi_index_read(fetching->store, key, &record);
+		ret = get_record(fetching, n, key, &record);
 		if (ret || record.shift != head.shift)
 			fail_page(fetching, n, -EBADMSG);
 		else

@@ -117,45 +117,43 @@ static int replaced(struct rwp_store *store, struct rwp_store_key key,
 	return 0;
 }
 
-/* Pieces are so many records apart. */
-#define STRIDE (1U << (PIECE_SHIFT - PAGE_MIN_SHIFT))
-#define TAILS (CHUNK_RECORDS / STRIDE)
-
 /*
- * The tails in one chunk: read with one request, changed, and written back. What
- * lies between them stays as it is. @tail is what is to be there, or NULL.
+ * Put records that are @step apart, all in one chunk: read with one request,
+ * changed, and written back. What lies between them stays as it is. Without
+ * @record they become zero. *@written: they are in the index, whatever failed
+ * after that.
  */
-static int write_tails(struct rwp_store *store, int64_t number,
-		       struct rwp_store_key key, struct store_record *tail,
-		       unsigned int count)
+static int write_run(struct rwp_store *store, int64_t number,
+		     struct rwp_store_key key, unsigned int step,
+		     const struct store_record *record, unsigned int count,
+		     bool *written)
 {
-	struct store_record all[CHUNK_RECORDS], old[TAILS], new[TAILS];
-	struct rwp_store_key each = key;
-	unsigned int span = (count - 1) * STRIDE + 1;
+	struct store_record all[CHUNK_RECORDS], old[RUN_MAX];
+	unsigned int span = (count - 1) * step + 1;
 	uint64_t at = rwpi_record_at(number, key);
+	struct rwp_store_key each = key;
 	int ret = rwpi_read_all(store->index, all, span * sizeof(*all), at);
 
 	for (unsigned int i = 0; i < count && !ret; i++) {
-		each.offset = key.offset + ((uint64_t)i << PIECE_SHIFT);
-		old[i] = all[i * STRIDE];
-		new[i] = (struct store_record){ 0 };
-		if (tail)
-			new[i] = tail[i];
-		rwpi_record_seal(store, each, &new[i]);
+		struct store_record *new = &all[i * step];
+
+		each.offset =
+			key.offset + ((uint64_t)i * step << PAGE_MIN_SHIFT);
+		old[i] = *new;
+		*new = record ? record[i] : (struct store_record){ 0 };
+		rwpi_record_seal(store, each, new);
 		if (!rwpi_record_check(store, each, &old[i]) &&
-		    overlaps(each, &old[i], &new[i]))
+		    overlaps(each, &old[i], new))
 			ret = -EEXIST;
-		all[i * STRIDE] = new[i];
 	}
 	if (!ret)
 		ret = rwpi_write_all(store->index, all, span * sizeof(*all),
 				     at);
-	/* They are the index's now. */
-	for (unsigned int i = 0; i < count && tail && !ret; i++)
-		tail[i].kind = KIND_NONE;
+	*written = !ret;
 	for (unsigned int i = 0; i < count && !ret; i++) {
-		each.offset = key.offset + ((uint64_t)i << PIECE_SHIFT);
-		ret = replaced(store, each, &old[i], &new[i]);
+		each.offset =
+			key.offset + ((uint64_t)i * step << PAGE_MIN_SHIFT);
+		ret = replaced(store, each, &old[i], &all[i * step]);
 	}
 	return ret;
 }
@@ -170,6 +168,7 @@ int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
 		uint64_t chunk_end =
 			(key.offset | ((1ULL << CHUNK_SHIFT) - 1)) + 1;
 		unsigned int count;
+		bool written = false;
 		int64_t number;
 		int one = 0;
 
@@ -181,9 +180,13 @@ int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
 		if (number < 0 && tail)
 			number = rwpi_chunk_add(store, key);
 		if (number >= 0)
-			one = write_tails(store, number, key, tail, count);
+			one = write_run(store, number, key, PIECE_RECORDS, tail,
+					count, &written);
 		else if (tail)
 			one = number;
+		/* They are the index's now. */
+		for (unsigned int i = 0; i < count && tail && written; i++)
+			tail[i].kind = KIND_NONE;
 		if (tail)
 			tail += count;
 		ret = ret ? ret : one;
@@ -193,36 +196,12 @@ int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
 	return ret;
 }
 
-static int write_run(struct rwp_store *store, int64_t number,
-		     struct rwp_store_key key, struct store_record *record,
+int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
+		     unsigned int step, struct store_record *record,
 		     unsigned int count)
 {
-	struct store_record old[RUN_MAX];
-	uint64_t at = rwpi_record_at(number, key);
-	struct rwp_store_key each = key;
-	int ret = rwpi_read_all(store->index, old, count * sizeof(*old), at);
-
-	for (unsigned int i = 0; i < count && !ret; i++) {
-		each.offset = key.offset + ((uint64_t)i << PAGE_MIN_SHIFT);
-		rwpi_record_seal(store, each, &record[i]);
-		if (!rwpi_record_check(store, each, &old[i]) &&
-		    overlaps(each, &old[i], &record[i]))
-			ret = -EEXIST;
-	}
-	if (!ret)
-		ret = rwpi_write_all(store->index, record,
-				     count * sizeof(*record), at);
-	for (unsigned int i = 0; i < count && !ret; i++) {
-		each.offset = key.offset + ((uint64_t)i << PAGE_MIN_SHIFT);
-		ret = replaced(store, each, &old[i], &record[i]);
-	}
-	return ret;
-}
-
-int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
-		     struct store_record *record, unsigned int count)
-{
 	int64_t number;
+	bool written;
 
 	pthread_mutex_lock(&store->map_lock);
 	number = rwpi_chunk_find(store, key);
@@ -233,14 +212,14 @@ int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
 		number = rwpi_chunk_add(store, key);
 	if (number < 0)
 		return number;
-	return write_run(store, number, key, record, count);
+	return write_run(store, number, key, step, record, count, &written);
 }
 
 int rwpi_index_drop(struct rwp_store *store, struct rwp_store_key key,
 		    unsigned int shift)
 {
 	struct store_record zero = { 0 };
-	int ret = rwpi_index_write(store, key, &zero, 1);
+	int ret = rwpi_index_write(store, key, 1, &zero, 1);
 
 	if (!ret && shift > PIECE_SHIFT)
 		ret = rwpi_index_tails(store, key, shift, NULL);

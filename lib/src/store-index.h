@@ -7,6 +7,8 @@
 
 /* Records that are read or written at once. */
 #define RUN_MAX 128
+/* The pieces of a large page are so many records apart. */
+#define PIECE_RECORDS (1U << (PIECE_SHIFT - PAGE_MIN_SHIFT))
 
 static inline uint64_t rwpi_directory_at(uint32_t group)
 {

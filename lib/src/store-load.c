@@ -122,7 +122,7 @@ static void drop_orphans(struct loader *loader, uint32_t number)
 		head.offset &= ~((1ULL << record->shift) - 1);
 		if (rwpi_index_read(store, head, &of_head) == -ENOENT ||
 		    of_head.shift != record->shift)
-			loader->ret = rwpi_index_write(store, key, &zero, 1);
+			loader->ret = rwpi_index_write(store, key, 1, &zero, 1);
 	}
 }
 

@@ -11,9 +11,6 @@
 
 /* Pieces of a buffer: as many as fit when each takes one unit. */
 #define PACK_MAX 64
-/* What is written from where it is: the longest request, and its alignment. */
-#define IN_PLACE_MAX (4 * PIECE_MAX)
-#define IN_PLACE_ALIGN 4096
 
 struct pack_piece {
 	unsigned int page; /* in the caller's array */
@@ -154,10 +151,12 @@ static void write_pieces(struct saving *saving, unsigned int n)
 	}
 }
 
+/* Pages of the same length, one behind the other, in one chunk of the index. */
 static bool neighbours(const struct pack_piece *a, const struct pack_piece *b)
 {
 	return b->key.space == a->key.space &&
-	       b->key.offset == a->key.offset + (1U << PAGE_MIN_SHIFT) &&
+	       b->record.shift == a->record.shift &&
+	       b->key.offset == a->key.offset + (1U << a->record.shift) &&
 	       b->key.offset & ((1ULL << CHUNK_SHIFT) - 1);
 }
 
@@ -165,12 +164,20 @@ static bool neighbours(const struct pack_piece *a, const struct pack_piece *b)
 static void write_records(struct saving *saving, struct pack_piece *piece,
 			  unsigned int count)
 {
+	unsigned int step = 1U << (piece[0].record.shift - PAGE_MIN_SHIFT);
 	struct store_record record[PACK_MAX];
 	int ret;
 
 	for (unsigned int i = 0; i < count; i++)
 		record[i] = piece[i].record;
-	ret = rwpi_index_write(saving->store, piece[0].key, record, count);
+	ret = rwpi_index_write(saving->store, piece[0].key, step, record,
+			       count);
+	/* One of them may be inside a larger page: not all need to fail. */
+	if (ret == -EEXIST && count > 1) {
+		for (unsigned int i = 0; i < count; i++)
+			write_records(saving, &piece[i], 1);
+		return;
+	}
 	for (unsigned int i = 0; i < count && ret; i++) {
 		fail_page(saving, piece[i].page, ret);
 		if (piece[i].len)
@@ -217,11 +224,10 @@ static void finish_large(struct saving *saving, unsigned int n)
 
 	if (state->error)
 		return;
-	ret = rwpi_index_tails(store, key,
-			       __builtin_ctz(saving->page[n].len),
+	ret = rwpi_index_tails(store, key, __builtin_ctz(saving->page[n].len),
 			       state->record + 1);
 	if (!ret)
-		ret = rwpi_index_write(store, key, &state->record[0], 1);
+		ret = rwpi_index_write(store, key, 1, &state->record[0], 1);
 	if (ret)
 		fail_page(saving, n, ret);
 	else
@@ -346,19 +352,13 @@ static char *buffer_of(const struct saving *saving, const struct pack *pack)
 	return rwpi_ring_buffer(&saving->store->save, pack - saving->pack);
 }
 
-/* Large pieces that cannot be compressed are neither copied nor split up. */
-static bool may_stay(const void *data, unsigned int len)
-{
-	return len == PIECE_MAX && !((uintptr_t)data % IN_PLACE_ALIGN);
-}
-
 static void add_piece(struct saving *saving, unsigned int page,
 		      unsigned int from, unsigned int len)
 {
 	struct rwp_store *store = saving->store;
 	const struct rwp_store_page *of = &saving->page[page];
 	char *data = (char *)of->data + from, *out;
-	bool stays = may_stay(data, len);
+	bool stays = rwpi_may_stay(data, len);
 	struct store_record record;
 	struct pack *pack = &saving->pack[saving->idle[saving->idles - 1]];
 	struct pack_piece *piece;
@@ -437,8 +437,8 @@ static void clean_up(struct saving *saving, unsigned int n)
 	for (unsigned int i = 0; i < page->len / PIECE_MAX; i++) {
 		struct pack_piece piece = { .record = state->record[i] };
 
-		piece.len = rwpi_record_units(store, &piece.record) *
-			    store->unit;
+		piece.len =
+			rwpi_record_units(store, &piece.record) * store->unit;
 		if (piece.len)
 			put_units(store, &piece);
 	}

@@ -74,6 +74,18 @@ struct store_piece {
 	struct store_record record;
 };
 
+/*
+ * Whole pieces in memory of this alignment are written from there, and read to
+ * there, as many at once as this: neither copied nor split up.
+ */
+#define IN_PLACE_ALIGN 4096
+#define IN_PLACE_MAX (16 * PIECE_MAX)
+
+static inline bool rwpi_may_stay(const void *data, unsigned int len)
+{
+	return len == PIECE_MAX && !((uintptr_t)data % IN_PLACE_ALIGN);
+}
+
 static inline unsigned int rwpi_piece_bytes(unsigned int shift)
 {
 	return 1U << (shift < PIECE_SHIFT ? shift : PIECE_SHIFT);
@@ -145,7 +157,10 @@ int rwpi_ring_submit(struct store_ring *ring);
  */
 void rwpi_encode(struct rwp_store *store, const void *data, unsigned int len,
 		 bool in_place, void *out, struct store_record *record);
-/* 0 or -EBADMSG. @in: record->stored bytes, unless the kind is SAME. */
+/*
+ * 0 or -EBADMSG. @in: record->stored bytes, unless the kind is SAME. It may be
+ * @data itself: then that is verified only.
+ */
 int rwpi_decode(const struct store_record *record, const void *in, void *data,
 		unsigned int len);
 
@@ -165,11 +180,13 @@ int rwpi_index_read_run(struct rwp_store *store, struct rwp_store_key key,
 int rwpi_record_check(const struct rwp_store *store, struct rwp_store_key key,
 		      const struct store_record *record);
 /*
- * Put @count records for neighbouring pages of 4 KiB, of one chunk, in place of
- * what is there, and free what that took. With index_lock held.
+ * Put @count records, of one chunk and each @step pages of 4 KiB after the one
+ * before, in place of what is there, and free what that took. With index_lock
+ * held.
  */
 int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
-		     struct store_record *record, unsigned int count);
+		     unsigned int step, struct store_record *record,
+		     unsigned int count);
 /*
  * Put the tails of a page of 1 << @shift bytes, all its pieces but the first, or
  * with NULL take them away. Those of @tail that the index has are KIND_NONE after

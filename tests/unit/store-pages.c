@@ -125,26 +125,39 @@ int fetch(struct rwp_store *store, uint64_t space, uint64_t offset, void *data,
 	return ret;
 }
 
+/*
+ * Memory that direct I/O can use as it is, and memory that it cannot, by turns:
+ * the store takes another way for each.
+ */
+static char *get_memory(size_t len, char **base)
+{
+	static unsigned int turn;
+
+	*base = aligned_alloc(4096, len + 4096);
+	assert_non_null(*base);
+	return *base + (__atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED) / 2 % 2 ?
+				16 :
+				0);
+}
+
 void save_filled(struct rwp_store *store, uint64_t offset, size_t len,
 		 enum content content, uint64_t seed)
 {
-	void *data = malloc(len);
+	char *base, *data = get_memory(len, &base);
 
-	assert_non_null(data);
 	fill(data, len, content, seed);
 	assert_int_equal(save(store, 1, offset, data, len), 0);
-	free(data);
+	free(base);
 }
 
 void check_filled(struct rwp_store *store, uint64_t offset, size_t len,
 		  enum content content, uint64_t seed)
 {
-	void *data = malloc(len);
+	char *base, *data = get_memory(len, &base);
 
-	assert_non_null(data);
 	assert_int_equal(fetch(store, 1, offset, data, len), 0);
 	assert_true(is_filled(data, len, content, seed));
-	free(data);
+	free(base);
 }
 
 uint64_t file_size(const char *path)

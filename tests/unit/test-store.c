@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The store: what goes in comes out, places are used again, a full disk. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "store-pages.h"
 
@@ -86,6 +88,111 @@ static void many_at_once(void **state)
 	assert_int_equal(stats.saved, COUNT);
 	assert_int_equal(stats.fetched, COUNT);
 	free(page);
+	rwp_store_close(store);
+}
+
+/* Turn the array into one of another order; the same each time. */
+static void shuffle(struct rwp_store_page *page, unsigned int count)
+{
+	uint64_t random = 5;
+
+	for (unsigned int i = count - 1; i; i--) {
+		unsigned int other = roll(&random) % (i + 1);
+		struct rwp_store_page swap = page[i];
+
+		page[i] = page[other];
+		page[other] = swap;
+	}
+}
+
+static unsigned int count_filled(const char *memory, size_t len)
+{
+	unsigned int right = 0;
+
+	for (size_t at = 0; at < len; at += 64 * KIB)
+		right += is_filled(memory + at, 64 * KIB,
+				   at / (64 * KIB) % 7 ? NOISE : at % CONTENTS,
+				   at);
+	return right;
+}
+
+static void damage(const char *path, uint64_t at)
+{
+	int fd = open(path, O_RDWR);
+	unsigned char byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 4;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+/*
+ * Memory without gaps, as pages of several sizes: what lies side by side in it
+ * goes to the file and comes back with few requests. One whose data is
+ * damaged fails, and no other.
+ */
+static void side_by_side(void **state)
+{
+	enum { LEN = 16 * MIB };
+	const struct place *place = *state;
+	struct rwp_store *store = open_store(place, 0, 0);
+	struct rwp_store_page *page = calloc(LEN / (16 * KIB), sizeof(*page));
+	char *memory = aligned_alloc(4096, LEN);
+	unsigned int count = 0, failed = 0;
+
+	for (uint32_t at = 0; at < LEN; at += 64 * KIB)
+		fill(memory + at, 64 * KIB,
+		     at / (64 * KIB) % 7 ? NOISE : at % CONTENTS, at);
+	for (uint32_t at = 0, len; at < LEN; at += len) {
+		len = at < 6 * MIB  ? 64 * KIB :
+		      at < 12 * MIB ? 2 * MIB :
+				      16 * KIB;
+		page[count++] = (struct rwp_store_page){ .key = { 1, at },
+							 .data = memory + at,
+							 .len = len };
+	}
+	assert_int_equal(rwp_store_save(store, page, count, NULL), 0);
+	for (unsigned int round = 0; round < 2; round++) {
+		memset(memory, 0xee, LEN);
+		assert_int_equal(rwp_store_fetch(store, page, count, NULL), 0);
+		assert_int_equal(count_filled(memory, LEN), LEN / (64 * KIB));
+		shuffle(page, count);
+	}
+
+	damage(place->path, 4096 + 100 * KIB);
+	assert_int_equal(rwp_store_fetch(store, page, count, NULL), -EBADMSG);
+	for (unsigned int i = 0; i < count; i++)
+		failed += page[i].result == -EBADMSG;
+	assert_int_equal(failed, 1);
+	free(memory);
+	free(page);
+	rwp_store_close(store);
+}
+
+/* Of pages that are saved together only that fails which is in a larger one. */
+static void inside_a_larger_one(void **state)
+{
+	struct rwp_store *store = open_store(*state, 0, 0);
+	struct rwp_store_page page[4];
+	char *memory =
+		aligned_alloc(4096, sizeof(page) / sizeof(*page) * 64 * KIB);
+
+	save_filled(store, 0, 128 * KIB, NOISE, 1);
+	fill(memory, 4 * 64 * KIB, NOISE, 2);
+	for (unsigned int i = 0; i < 4; i++)
+		page[i] = (struct rwp_store_page){
+			.key = { 1, (i + 1) * 64 * KIB },
+			.data = memory + i * 64 * KIB,
+			.len = 64 * KIB,
+		};
+	assert_int_equal(rwp_store_save(store, page, 4, NULL), -EEXIST);
+	assert_int_equal(page[0].result, -EEXIST);
+	for (unsigned int i = 1; i < 4; i++)
+		assert_int_equal(page[i].result, 0);
+	check_filled(store, 0, 128 * KIB, NOISE, 1);
+	assert_int_equal(rwp_store_fetch(store, page + 1, 3, NULL), 0);
+	free(memory);
 	rwp_store_close(store);
 }
 
@@ -396,6 +503,8 @@ int main(void)
 	cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 		CASE(all_kinds_come_back),
 		CASE(many_at_once),
+		CASE(side_by_side),
+		CASE(inside_a_larger_one),
 		CASE(what_is_not_held),
 		CASE(bad_arguments),
 		CASE(replaced),
