@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "send.h"
 #include "serve.h"
 
-#define FDS_MAX 32
 #define FIRST_FD 3 /* where systemd puts them */
 #define BARRIER_MS 30000
 
@@ -28,7 +28,8 @@ int keeper_connect(struct keeper *keeper, enum keep kind)
 	if (!len) {
 		if (kind != KEEP_SYSTEMD)
 			return EXIT_OK;
-		complain("--keep=systemd: systemd has not started this, or not with Type=notify");
+		complain(
+			"--keep=systemd: systemd has not started this, or not with Type=notify");
 		return EXIT_USAGE;
 	}
 	if (len >= sizeof(addr.sun_path) || (path[0] != '/' && path[0] != '@'))
@@ -44,35 +45,6 @@ int keeper_connect(struct keeper *keeper, enum keep kind)
 	return EXIT_OK;
 }
 
-static int send_text(int sock, const char *text, const int *fd,
-		     unsigned int count)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (char *)text, strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (count > FDS_MAX)
-		return -EMFILE;
-	if (count) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fd, count * sizeof(int));
-	}
-	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
-}
-
 void keeper_tell(const struct keeper *keeper, const char *fmt, ...)
 {
 	char text[512];
@@ -83,7 +55,7 @@ void keeper_tell(const struct keeper *keeper, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	send_text(keeper->fd, text, NULL, 0);
+	send_descriptors(keeper->fd, text, NULL, 0);
 }
 
 /* It closes its end of a pipe once it has read all that was sent before. */
@@ -94,7 +66,7 @@ static int barrier(const struct keeper *keeper)
 
 	if (pipe2(end, O_CLOEXEC))
 		return -errno;
-	ret = send_text(keeper->fd, "BARRIER=1", &end[1], 1);
+	ret = send_descriptors(keeper->fd, "BARRIER=1", &end[1], 1);
 	close(end[1]);
 	pfd = (struct pollfd){ .fd = end[0] };
 	while (!ret) {
@@ -121,7 +93,7 @@ int keeper_put(const struct keeper *keeper, const char *name, const int *fd,
 		return 0;
 	/* Not to be let go when the other end hangs up: that is for us to see. */
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
-	ret = send_text(keeper->fd, text, fd, count);
+	ret = send_descriptors(keeper->fd, text, fd, count);
 	return ret ? ret : barrier(keeper);
 }
 

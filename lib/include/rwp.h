@@ -3,7 +3,8 @@
  * librwp: find out which memory of a process is cold, and move it out without
  * losing a byte, with the read-write protection (RWP) of userfaultfd.
  *
- * Conventions, for every call below:
+ * All of the interface is in this one file, to be read from the top. Conventions,
+ * for every call below:
  *
  * - A call that can fail returns 0 (or a count) or a negative errno value. The
  *   last argument, @err, may be NULL; otherwise a failed call stores the same
@@ -545,7 +546,7 @@ struct rwp_memory {
 
 struct rwp_evictor_options {
 	uint64_t bytes_per_second; /* of eviction; 0: no limit */
-	unsigned int batch; /* pages between two switches of the mode; 0: 512 */
+	unsigned int batch; /* pages between two switches of the mode; 0: 2048, or 512 if anonymous */
 	bool dry_run; /* count only, move nothing */
 };
 

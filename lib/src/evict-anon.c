@@ -137,7 +137,8 @@ static int save_staged(struct rwp_evictor *evictor, struct rwp_error *err)
 			end++;
 		if (end > i)
 			ret = rwpi_batch_save(evictor, i, end - i,
-					      staged(evictor, i), err);
+					      staged(evictor, i), NULL, NULL,
+					      err);
 		else
 			end++;
 	}

@@ -89,7 +89,7 @@ static int bring_one(struct rwp_evictor *evictor, uint64_t address,
 int rwpi_bring(struct rwp_evictor *evictor, const uint64_t *address,
 	       int *result, unsigned int count)
 {
-	struct rwp_store_page page[PAGES_AT_ONCE];
+	struct rwp_store_page page[RESTORE_AT_ONCE];
 	char *data = evictor->page;
 	unsigned int fits = 0;
 

@@ -21,7 +21,7 @@ static unsigned int next_units(struct rwp_evictor *evictor,
 	uint64_t end = memory->offset + memory->range.len, len;
 	unsigned int count = 0;
 
-	while (count < PAGES_AT_ONCE &&
+	while (count < RESTORE_AT_ONCE &&
 	       (count + 1) * memory->unit <= evictor->page_bytes &&
 	       !rwpi_store_next(evictor->store, memory->space, *offset, end,
 				offset, &len)) {
@@ -36,7 +36,7 @@ static unsigned int next_units(struct rwp_evictor *evictor,
 static int bring_back(struct rwp_evictor *evictor, uint64_t *address,
 		      unsigned int count, struct rwp_error *err)
 {
-	int result[PAGES_AT_ONCE];
+	int result[RESTORE_AT_ONCE];
 
 	for (unsigned int tries = 0; count; tries++) {
 		unsigned int again = 0;
@@ -72,7 +72,7 @@ static int restore_memory(struct restore *restore,
 			  struct rwp_error *err)
 {
 	struct rwp_evictor *evictor = restore->evictor;
-	uint64_t address[PAGES_AT_ONCE], offset = memory->offset;
+	uint64_t address[RESTORE_AT_ONCE], offset = memory->offset;
 	unsigned int count;
 	int ret = 0;
 

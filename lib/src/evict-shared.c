@@ -8,6 +8,9 @@
 
 #include "evict.h"
 
+/* Longer requests to memory gain nothing. */
+#define READ_AHEAD (256ULL << 10)
+
 static int read_file(const struct evict_memory *memory, char *data,
 		     uint64_t len, uint64_t at)
 {
@@ -24,28 +27,54 @@ static int read_file(const struct evict_memory *memory, char *data,
 	return 0;
 }
 
-/* Save all that is chosen, in as few calls as it has gaps. */
+/* How far the chosen units have been read; they lie in the buffer side by side. */
+struct reader {
+	struct rwp_evictor *evictor;
+	uint64_t done;
+};
+
+/* The next of them, so that the store is busy with some while others are read. */
+static int read_some(struct reader *reader)
+{
+	const struct rwp_evictor *evictor = reader->evictor;
+	const struct evict_batch *batch = &evictor->batch;
+	const struct evict_memory *memory = batch->memory;
+	unsigned int first = reader->done / memory->unit, last = first;
+	uint64_t from = reader->done % memory->unit, len = memory->unit - from;
+	int ret;
+
+	while (len < READ_AHEAD && last + 1 < batch->count &&
+	       batch->unit[last + 1] == batch->unit[last] + 1) {
+		last++;
+		len += memory->unit;
+	}
+	if (len > READ_AHEAD)
+		len = READ_AHEAD;
+	ret = read_file(memory, evictor->buffer + reader->done, len,
+			rwpi_batch_address(batch, first) + from -
+				memory->range.start + memory->offset);
+	if (!ret)
+		reader->done += len;
+	return ret;
+}
+
+static int have_read(char *data, unsigned int len, void *arg)
+{
+	struct reader *reader = arg;
+	uint64_t wanted = data + len - reader->evictor->buffer;
+	int ret = 0;
+
+	while (reader->done < wanted && !ret)
+		ret = read_some(reader);
+	return ret;
+}
+
 static int save_all(struct rwp_evictor *evictor, struct rwp_error *err)
 {
-	struct evict_batch *batch = &evictor->batch;
-	const struct evict_memory *memory = batch->memory;
-	char *data = evictor->buffer;
-	unsigned int count;
+	struct reader reader = { .evictor = evictor };
 
-	for (unsigned int i = 0; i < batch->count; i += count) {
-		struct rwp_range run = rwpi_batch_run(batch, i, &count, false);
-		int ret = read_file(memory, data, run.len,
-				    run.start - memory->range.start +
-					    memory->offset);
-
-		if (ret)
-			return rwpi_fail(err, ret,
-					 "cannot read descriptor %d of %#llx",
-					 memory->fd,
-					 (unsigned long long)run.start);
-		data += run.len;
-	}
-	return rwpi_batch_save(evictor, 0, batch->count, evictor->buffer, err);
+	return rwpi_batch_save(evictor, 0, evictor->batch.count,
+			       evictor->buffer, have_read, &reader, err);
 }
 
 /* What the store has not got stays. */

@@ -121,9 +121,8 @@ static int choose_range(struct rwp_evictor *evictor, struct chooser *chooser,
 
 	chooser->cold_from = 0;
 	chooser->cold_to = 0;
-	ret = rwp_scan(evictor->rwp, range,
-		       RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED, choose_run,
-		       chooser, err);
+	ret = rwp_scan(evictor->rwp, range, RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED,
+		       choose_run, chooser, err);
 	if (ret < 0)
 		return ret;
 	if (chooser->cold_to)
@@ -143,8 +142,7 @@ static int choose(struct rwp_evictor *evictor, const struct wanted *wanted,
 	};
 
 	batch->count = 0;
-	for (unsigned int i = 0; i < wanted->count && batch->count < max;
-	     i++) {
+	for (unsigned int i = 0; i < wanted->count && batch->count < max; i++) {
 		uint64_t start = batch->start, end = start + batch->len;
 		int ret;
 
@@ -166,7 +164,11 @@ static int batch_room(struct rwp_evictor *evictor,
 		      const struct evict_memory *memory, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
-	uint64_t bytes = evictor->options.batch * rwpi_page_size();
+	/* Anonymous memory is away from its place all the while. */
+	unsigned int pages = memory->fd < 0 ? 512 : 2048;
+	uint64_t bytes =
+		(evictor->options.batch ? evictor->options.batch : pages) *
+		rwpi_page_size();
 	uint64_t units =
 		(WINDOW > memory->unit ? WINDOW : memory->unit) / memory->unit;
 	unsigned int max = bytes > memory->unit ? bytes / memory->unit : 1;
@@ -204,7 +206,8 @@ struct rwp_range rwpi_batch_run(const struct evict_batch *batch,
 }
 
 int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
-		    unsigned int count, char *data, struct rwp_error *err)
+		    unsigned int count, char *data, rwpi_ready_fn *ready,
+		    void *arg, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
 	struct rwp_store_page *page = calloc(count, sizeof(*page));
@@ -218,7 +221,8 @@ int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
 		page[i].data = data + i * batch->memory->unit;
 		page[i].len = batch->memory->unit;
 	}
-	ret = rwp_store_save(evictor->store, page, count, err);
+	ret = rwpi_store_save_as_ready(evictor->store, page, count, ready, arg,
+				       err);
 	for (unsigned int i = 0; i < count && ret; i++)
 		if (page[i].result)
 			batch->flags[batch->unit[first + i]] |= UNIT_FAILED;
@@ -376,8 +380,8 @@ static int64_t evict_rising(struct rwp_evictor *evictor, struct wanted wanted,
 	int64_t evicted = 0;
 
 	for (unsigned int i = 0; i < evictor->memories; i++) {
-		int64_t got = evict_memory(evictor, &evictor->memory[i], wanted,
-					   err);
+		int64_t got =
+			evict_memory(evictor, &evictor->memory[i], wanted, err);
 
 		if (got < 0)
 			return got;
@@ -426,6 +430,7 @@ int64_t rwp_evict(struct rwp_evictor *evictor, const struct rwp_range *range,
 		wanted.range += rising;
 		wanted.count -= rising;
 	}
+	rwpi_spare_buffer(evictor);
 	pthread_mutex_unlock(&evictor->turn);
 	return evicted;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "internal.h"
+#include "store.h"
 
 /*
  * Memory is evicted in units: a page of the system, a hugetlb page, or as many
@@ -87,6 +88,8 @@ struct rwp_evictor {
 
 /* Faults that are answered with one request to the store. */
 #define PAGES_AT_ONCE 32
+/* Pages that are brought back with one: whoever has a fault waits for it. */
+#define RESTORE_AT_ONCE 128
 
 /* evictor.c */
 void rwpi_gate_enter(struct rwp_evictor *evictor, bool fault);
@@ -104,6 +107,8 @@ rwpi_unit_key(const struct evict_memory *memory, uint64_t address)
 /* Have @buffer of at least @bytes, aligned to a huge page. */
 int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 		     struct rwp_error *err);
+/* Give the memory of evictor->buffer back, where it is of no use any more. */
+void rwpi_spare_buffer(struct rwp_evictor *evictor);
 /* The flags of the unit at @address if it is being evicted, else NULL. */
 _Atomic uint8_t *rwpi_unit_flags(struct rwp_evictor *evictor, uint64_t address);
 
@@ -121,9 +126,13 @@ static inline uint64_t rwpi_batch_address(const struct evict_batch *batch,
 {
 	return batch->start + batch->unit[n] * batch->memory->unit;
 }
-/* Save what @data has of @count chosen units from @first on. */
+/*
+ * Save what @data has of @count chosen units from @first on. @ready may be NULL;
+ * see rwpi_store_save_as_ready().
+ */
 int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
-		    unsigned int count, char *data, struct rwp_error *err);
+		    unsigned int count, char *data, rwpi_ready_fn *ready,
+		    void *arg, struct rwp_error *err);
 /* Forget the copies of units that stay. Counts; the batch is over. */
 void rwpi_batch_end(struct rwp_evictor *evictor);
 

@@ -61,6 +61,16 @@ int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 	return 0;
 }
 
+void rwpi_spare_buffer(struct rwp_evictor *evictor)
+{
+	/* The staging area of anonymous memory is registered as it is. */
+	for (unsigned int i = 0; i < evictor->memories; i++)
+		if (evictor->memory[i].fd < 0)
+			return;
+	if (evictor->buffer)
+		madvise(evictor->buffer, evictor->buffer_bytes, MADV_DONTNEED);
+}
+
 int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
 		    const struct rwp_evictor_options *options,
 		    struct rwp_evictor **out, struct rwp_error *err)
@@ -75,8 +85,6 @@ int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
 	evictor->store = store;
 	if (options)
 		evictor->options = *options;
-	if (!evictor->options.batch)
-		evictor->options.batch = 512;
 	pthread_mutex_init(&evictor->gate.lock, NULL);
 	pthread_cond_init(&evictor->gate.free, NULL);
 	pthread_mutex_init(&evictor->turn, NULL);

@@ -45,6 +45,8 @@ struct saving {
 	struct pack *pack; /* for each buffer of the ring */
 	unsigned int *idle; /* buffers without work, @idles of them */
 	unsigned int idles;
+	rwpi_ready_fn *ready; /* may be NULL */
+	void *arg; /* for that */
 	bool full; /* no room for more */
 	int broken; /* the ring has failed */
 };
@@ -421,8 +423,18 @@ static void add_page(struct saving *saving, unsigned int n)
 		}
 	}
 	for (unsigned int from = 0;
-	     from < page->len && !state->error && !saving->broken; from += step)
-		add_piece(saving, n, from, step);
+	     from < page->len && !state->error && !saving->broken;
+	     from += step) {
+		int ret = saving->ready ?
+				  saving->ready((char *)page->data + from, step,
+						saving->arg) :
+				  0;
+
+		if (ret)
+			fail_page(saving, n, ret);
+		else
+			add_piece(saving, n, from, step);
+	}
 }
 
 /* Pieces of a large page that failed halfway are of no use. */
@@ -510,7 +522,20 @@ static int report(struct saving *saving, unsigned int count,
 int rwp_store_save(struct rwp_store *store, struct rwp_store_page *page,
 		   unsigned int count, struct rwp_error *err)
 {
-	struct saving saving = { .store = store, .page = page };
+	return rwpi_store_save_as_ready(store, page, count, NULL, NULL, err);
+}
+
+int rwpi_store_save_as_ready(struct rwp_store *store,
+			     struct rwp_store_page *page, unsigned int count,
+			     rwpi_ready_fn *ready, void *arg,
+			     struct rwp_error *err)
+{
+	struct saving saving = {
+		.store = store,
+		.page = page,
+		.ready = ready,
+		.arg = arg,
+	};
 	int ret;
 
 	if (store->flags & RWP_STORE_READ_ONLY)

@@ -150,6 +150,17 @@ int rwpi_ring_queue(struct store_ring *ring, bool write, unsigned int n,
 int rwpi_ring_wait(struct store_ring *ring, unsigned int *n, int *error);
 int rwpi_ring_submit(struct store_ring *ring);
 
+/*
+ * store-save.c: rwp_store_save() of data that is not there yet. @ready is called
+ * before the first look at each part of it, by rising page and address, while
+ * what came before is being written; a negative errno is the page's.
+ */
+typedef int rwpi_ready_fn(char *data, unsigned int len, void *arg);
+int rwpi_store_save_as_ready(struct rwp_store *store,
+			     struct rwp_store_page *page, unsigned int count,
+			     rwpi_ready_fn *ready, void *arg,
+			     struct rwp_error *err);
+
 /* store-codec.c */
 /*
  * Fill @record but for its position; LZ4 goes to @out, and plain data where it

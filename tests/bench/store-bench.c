@@ -5,7 +5,8 @@
  * bytes: the store has to write all of them, and to find out that it does.
  *
  * store-bench [DIRECTORY [LEAST]]
- * Exit code 1: a share is below LEAST percent, where pages are of 64 KiB or more.
+ * Exit code 1: a share is below LEAST percent, where pages are of 64 KiB or more,
+ * and stays there when it is measured again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "bare.h"
 
+#define TRIES 6
 #define BATCH (32UL << 20) /* bytes a call of the store has to do */
 
 enum { WRITE, READ, READ_RANDOM, OPERATIONS };
@@ -114,9 +116,14 @@ int main(int argc, char **argv)
 	fill_random(memory, TOTAL);
 	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		for (int operation = 0; operation < OPERATIONS; operation++) {
-			double share = measure(path, operation, sizes[i]);
+			bool counts = sizes[i] >= 64 << 10;
+			double share;
+			int tries = 0;
 
-			slow += share < least && sizes[i] >= 64 << 10;
+			do {
+				share = measure(path, operation, sizes[i]);
+			} while (counts && share < least && ++tries < TRIES);
+			slow += counts && share < least;
 		}
 		unlink(path);
 		unlink(index);

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "handoff.h"
+#include "send.h"
 
 #define ONE "[{\"base_host_virt_addr\":4096,\"size\":8192,\"offset\":0,\"page_size\":4096}]"
 
@@ -148,29 +149,6 @@ static void too_many_regions(void **state)
 
 /* ---- Over a socket ----------------------------------------------------- */
 
-static void send_it(int sock, const char *text, const int *fd,
-		    unsigned int count)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(253 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (char *)text, strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	if (count) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fd, count * sizeof(int));
-	}
-	sendmsg(sock, &msg, MSG_NOSIGNAL);
-}
-
 static unsigned int open_descriptors(void)
 {
 	unsigned int count = 0;
@@ -228,7 +206,7 @@ static void arrives(void **state)
 	fd[0] = wire.file;
 	fd[1] = wire.pipe[0];
 	for (const char *c = text; *c; c++)
-		send_it(wire.sock[0], (char[]){ *c, '\0' }, fd,
+		send_descriptors(wire.sock[0], (char[]){ *c, '\0' }, fd,
 			c == text ? 2 : 0);
 	assert_int_equal(receive(&wire, &handoff), 0);
 	assert_int_equal(handoff->pid, getpid());
@@ -250,9 +228,9 @@ static void descriptor_after_the_text(void **state)
 
 	(void)state;
 	wire_up(&wire);
-	send_it(wire.sock[0], ONE, NULL, 0);
-	send_it(wire.sock[0], " ", wire.pipe, 1);
-	send_it(wire.sock[0], "\n", &wire.file, 1);
+	send_descriptors(wire.sock[0], ONE, NULL, 0);
+	send_descriptors(wire.sock[0], " ", wire.pipe, 1);
+	send_descriptors(wire.sock[0], "\n", &wire.file, 1);
 	assert_int_equal(receive(&wire, &handoff), 0);
 	assert_int_equal(handoff->fds, 2);
 	rwp_handoff_free(handoff);
@@ -270,21 +248,21 @@ static void does_not_arrive(void **state)
 		many[i] = 1;
 	wire_up(&wire);
 	assert_int_equal(receive(&wire, &handoff), -ETIMEDOUT);
-	send_it(wire.sock[0], "[{", wire.pipe, 1);
+	send_descriptors(wire.sock[0], "[{", wire.pipe, 1);
 	assert_int_equal(receive(&wire, &handoff), -ETIMEDOUT);
-	send_it(wire.sock[0], ONE, NULL, 0);
+	send_descriptors(wire.sock[0], ONE, NULL, 0);
 	assert_int_equal(receive(&wire, &handoff), -ETIMEDOUT);
-	send_it(wire.sock[0], ONE, &wire.file, 1);
+	send_descriptors(wire.sock[0], ONE, &wire.file, 1);
 	assert_int_equal(receive(&wire, &handoff), -EINVAL);
-	send_it(wire.sock[0], ONE, wire.pipe, 2);
+	send_descriptors(wire.sock[0], ONE, wire.pipe, 2);
 	assert_int_equal(receive(&wire, &handoff), -EINVAL);
-	send_it(wire.sock[0], ONE, wire.sock, 1);
+	send_descriptors(wire.sock[0], ONE, wire.sock, 1);
 	assert_int_equal(receive(&wire, &handoff), -EINVAL);
-	send_it(wire.sock[0], "no", wire.pipe, 1);
+	send_descriptors(wire.sock[0], "no", wire.pipe, 1);
 	assert_int_equal(receive(&wire, &handoff), -EBADMSG);
-	send_it(wire.sock[0], ONE, many, 253);
+	send_descriptors(wire.sock[0], ONE, many, 253);
 	assert_int_equal(receive(&wire, &handoff), -EBADMSG);
-	send_it(wire.sock[0], "[", NULL, 0);
+	send_descriptors(wire.sock[0], "[", NULL, 0);
 	shutdown(wire.sock[0], SHUT_WR);
 	assert_int_equal(receive(&wire, &handoff), -EBADMSG);
 	wire_down(&wire);
@@ -303,7 +281,7 @@ static void endless(void **state)
 	text[RWP_HANDOFF_TEXT_MAX + 9] = '\0';
 	wire_up(&wire);
 	setsockopt(wire.sock[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	send_it(wire.sock[0], text, wire.pipe, 1);
+	send_descriptors(wire.sock[0], text, wire.pipe, 1);
 	assert_int_equal(receive(&wire, &handoff), -EBADMSG);
 	wire_down(&wire);
 	free(text);

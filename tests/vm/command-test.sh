@@ -119,6 +119,23 @@ recorder_killed() {
 	rwp report --no-map cut && untouched
 }
 
+# What rwp itself takes for 1 GiB: all of it, and no more than a thousandth.
+own_memory() {
+	local big own tracker
+	workload 1024 1 >big &
+	big=$!
+	until grep -q ready big; do kill -0 "$big" && sleep 0.1 || return 1; done
+	rwp track "$big" -i 200ms --json >json &
+	tracker=$!
+	while [ "$(wc -l <json)" -lt 3 ]; do kill -0 "$tracker" && sleep 0.1 || return 1; done
+	own=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$tracker/smaps_rollup")
+	kill "$tracker" && wait "$tracker"
+	kill "$big"
+	[ "$(tail -n 1 json | field populated /dev/stdin)" -ge 262144 ] || { tail -n 1 json | cut -c 1-300; return 1; }
+	echo "rwp has $own KiB of its own" | tee measured
+	[ "$own" -gt 0 ] && [ "$own" -le 1048 ]
+}
+
 start_workload 16 8
 check 'probe finds everything' exits 0 rwp probe
 check 'probe --json says so' usable
@@ -152,6 +169,8 @@ check 'bad ages' one_line 2 rwp report --ages 5s,1s rec
 check 'a recorder that is killed' recorder_killed
 check 'a full disk' one_line 1 bash -c "rwp track $target -n 1 -i 100ms >/dev/full"
 kill "$target"
+check 'no more memory than a thousandth' own_memory
+sed 's/^/# /' measured
 echo "1..$count"
 echo "# $((count - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -322,3 +322,41 @@ TEST(restore_progress)
 	CHECK(held(&manager) > LEN / 2);
 	manager_stop(&manager, &area);
 }
+
+/* Of the process itself, other than the memory that is shared with its file. */
+static size_t own_memory(void)
+{
+	FILE *file = fopen("/proc/self/smaps_rollup", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	CHECK(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "Anonymous: %lu", &kib) == 1)
+			break;
+	fclose(file);
+	CHECK(kib);
+	return kib << 10;
+}
+
+/* Evicting much keeps no more memory than the requests of the store take. */
+TEST(memory_of_its_own)
+{
+	size_t before, after;
+	struct manager manager;
+	struct area area;
+
+	area_make(&area, SHARED, 64 << 20);
+	manager_start(&manager, &area, NULL, 0);
+	before = own_memory();
+	evict_all(&manager, &area);
+	after = own_memory();
+	printf("# %zu KiB before, %zu KiB after 64 MiB were evicted\n",
+	       before >> 10, after >> 10);
+	CHECK(after < before + (3 << 20));
+	OK(rwp_evictor_restore(manager.evictor, NULL, NULL, error));
+	after = own_memory();
+	printf("# %zu KiB after they were brought back\n", after >> 10);
+	CHECK(after < before + (5 << 20));
+	manager_stop(&manager, &area);
+}

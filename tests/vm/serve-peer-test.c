@@ -36,7 +36,7 @@ static void send_and_be_refused(const struct serve *serve, const char *text,
 {
 	int sock = serve_connect(serve);
 
-	serve_send(sock, text, fd, count);
+	send_descriptors(sock, text, fd, count);
 	refused_for(serve, sock, why);
 }
 
@@ -89,7 +89,7 @@ static void thousand_descriptors(const struct serve *serve,
 	for (int i = 0; i < 250; i++)
 		fd[i] = machine->area.fd;
 	for (int i = 0; i < 4; i++)
-		serve_send(sock, " ", fd, 250);
+		send_descriptors(sock, " ", fd, 250);
 	refused_for(serve, sock, "more than 16 descriptors");
 }
 
@@ -197,9 +197,9 @@ TEST(dialects)
 		 (unsigned long long)(uintptr_t)machine.area.base,
 		 machine.area.len);
 	sock = serve_connect(&serve);
-	serve_send(sock, text, NULL, 0);
+	send_descriptors(sock, text, NULL, 0);
 	nap_ms(50);
-	serve_send(sock, " ", fd, 2);
+	send_descriptors(sock, " ", fd, 2);
 	machine_wait_evicted(&machine, 0);
 	CHECK_EQ(area_check(&machine.area), 0);
 	serve_stop(&serve);
@@ -219,7 +219,7 @@ TEST(file_not_sent)
 	fd = rwp_fd(machine.rwp);
 	machine_text(&machine, text, sizeof(text));
 	sock = serve_connect(&serve);
-	serve_send(sock, text, &fd, 1);
+	send_descriptors(sock, text, &fd, 1);
 	machine_wait_evicted(&machine, 0);
 	kill(serve_worker(&serve, 0), SIGKILL);
 	CHECK_EQ(area_check(&machine.area), 0);

@@ -183,31 +183,6 @@ int serve_connect(const struct serve *serve)
 	FAIL("cannot connect to %s", serve->socket);
 }
 
-void serve_send(int sock, const char *text, const int *fd, unsigned int count)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(253 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (char *)text, strlen(text) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (count) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(c), fd, count * sizeof(int));
-	}
-	/* Who was refused already does not read any more. */
-	if (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
-		return;
-}
-
 void machine_make(struct machine *machine, enum kind kind, size_t len)
 {
 	struct rwp_range range;
@@ -238,7 +213,7 @@ void machine_hand_over(struct machine *machine, const struct serve *serve)
 
 	machine_text(machine, text, sizeof(text));
 	machine->sock = serve_connect(serve);
-	serve_send(machine->sock, text, fd, 2);
+	send_descriptors(machine->sock, text, fd, 2);
 	for (int i = 0; serve_log_count(serve, "taken over") == before; i++) {
 		if (i == WAIT_MS / STEP_MS || serve_log_count(serve, "refused")) {
 			show_log(serve);

@@ -3,6 +3,7 @@
 #ifndef RWP_TEST_SERVE_H
 #define RWP_TEST_SERVE_H
 
+#include "../../cmd/send.h"
 #include "evict-memory.h"
 
 /* One that was started; its files are named after the case's process. */
@@ -26,9 +27,8 @@ double serve_metric(const struct serve *serve, const char *name);
 void serve_wait_metric(const struct serve *serve, const char *name,
 		       double least);
 
-/* Connect, and send what a monitor sends: text and descriptors. */
+/* Connect, to send with send_descriptors() what a monitor sends. */
 int serve_connect(const struct serve *serve);
-void serve_send(int sock, const char *text, const int *fd, unsigned int count);
 
 /* A machine of one area: a userfaultfd set up as a monitor does it. */
 struct machine {
