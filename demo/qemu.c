@@ -49,28 +49,25 @@ static void write_rom(struct qemu *qemu, const char *code, size_t len)
 	static const unsigned char reset[] = { 0xea, 0, 0, 0, 0xf0 };
 	size_t boot = qemu_boot_end - qemu_boot;
 	char rom[ROM] = { 0 };
-	int fd;
 
 	if (boot + len > ROM - 16)
 		errx(1, "the guest's code does not fit");
 	memcpy(rom, qemu_boot, boot);
 	memcpy(rom + boot, code, len);
 	memcpy(rom + ROM - 16, reset, sizeof(reset));
-	strcpy(qemu->rom, "/tmp/qemu-rom.XXXXXX");
-	fd = mkstemp(qemu->rom);
-	if (fd < 0 || write(fd, rom, ROM) != ROM)
-		err(1, "%s", qemu->rom);
-	close(fd);
+	/* QEMU inherits it. */
+	qemu->rom = memfd_create("rom", 0);
+	if (qemu->rom < 0 || write(qemu->rom, rom, ROM) != ROM)
+		err(1, "the rom");
 }
 
 /* It has a loader and libraries of its own. */
 static void run_qemu(const struct qemu *qemu, size_t bytes)
 {
 	char self[256] = "", dir[300], loader[400], lib[400], program[400];
-	char memory[80], size[16];
-	int log = open(qemu->log, O_WRONLY | O_APPEND);
+	char memory[80], size[16], rom[32];
 
-	dup2(log, STDERR_FILENO);
+	dup2(qemu->log, STDERR_FILENO);
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0)
 		err(127, "/proc/self/exe");
 	snprintf(dir, sizeof(dir), "%s/qemu", dirname(self));
@@ -80,12 +77,14 @@ static void run_qemu(const struct qemu *qemu, size_t bytes)
 	snprintf(size, sizeof(size), "%zuM", bytes >> 20);
 	snprintf(memory, sizeof(memory),
 		 "memory-backend-memfd,id=m,share=on,size=%s", size);
+	snprintf(rom, sizeof(rom), "/proc/self/fd/%d", qemu->rom);
+	setenv("QEMU_MODULE_DIR", lib, 1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execl(loader, loader, "--library-path", lib, program, "-nodefaults",
 	      "-no-user-config", "-display", "none", "-accel",
 	      qemu->kvm ? "kvm" : "tcg", "-m", size, "-object", memory,
 	      "-machine", "pc,memory-backend=m,smm=off,vmport=off", "-bios",
-	      qemu->rom, NULL);
+	      rom, NULL);
 	err(127, "%s", loader);
 }
 
@@ -136,14 +135,10 @@ static void open_memory(struct qemu *qemu, size_t bytes)
 
 void qemu_start(struct qemu *qemu, size_t bytes, const char *code, size_t len)
 {
-	int log;
-
 	write_rom(qemu, code, len);
-	strcpy(qemu->log, "/tmp/qemu-log.XXXXXX");
-	log = mkstemp(qemu->log);
-	if (log < 0)
-		err(1, "%s", qemu->log);
-	close(log);
+	qemu->log = memfd_create("log", MFD_CLOEXEC);
+	if (qemu->log < 0)
+		err(1, "the log");
 	qemu->kvm = !access("/dev/kvm", R_OK | W_OK);
 	qemu->pid = fork();
 	if (qemu->pid < 0)
@@ -156,14 +151,13 @@ void qemu_start(struct qemu *qemu, size_t bytes, const char *code, size_t len)
 
 void qemu_check(const struct qemu *qemu)
 {
-	char line[256];
-	FILE *log;
+	char text[4096];
+	ssize_t len;
 
 	if (!waitpid(qemu->pid, NULL, WNOHANG))
 		return;
-	log = fopen(qemu->log, "re");
-	while (log && fgets(line, sizeof(line), log))
-		fputs(line, stderr);
+	len = pread(qemu->log, text, sizeof(text), 0);
+	fwrite(text, 1, len > 0 ? len : 0, stderr);
 	errx(1, "qemu has ended");
 }
 
@@ -173,6 +167,6 @@ void qemu_stop(struct qemu *qemu)
 	waitpid(qemu->pid, NULL, 0);
 	munmap(qemu->memory, qemu->mapping.range.len);
 	close(qemu->fd);
-	unlink(qemu->rom);
-	unlink(qemu->log);
+	close(qemu->rom);
+	close(qemu->log);
 }

@@ -15,7 +15,7 @@ struct qemu {
 	struct rwp_mapping mapping; /* of the guest's memory, in its process */
 	int fd; /* the memfd behind that */
 	char *memory; /* the same, mapped here */
-	char rom[32], log[32];
+	int rom, log; /* memfds, too */
 };
 
 /*
