@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "store-pages.h"
+#include "store.h"
 
 static const size_t sizes[] = { 4 * KIB,  8 * KIB,   32 * KIB,
 				64 * KIB, 128 * KIB, 2 * MIB };
@@ -167,6 +168,64 @@ static void side_by_side(void **state)
 	assert_int_equal(failed, 1);
 	free(memory);
 	free(page);
+	rwp_store_close(store);
+}
+
+/* Data that is made when it is asked for. */
+struct maker {
+	char *base, *next, *bad;
+};
+
+static int make_data(char *data, unsigned int len, void *arg)
+{
+	struct maker *maker = arg;
+
+	/* By rising address, but for the rest of a page that has failed. */
+	assert_true(data >= maker->next);
+	maker->next = data + len;
+	if (data == maker->bad)
+		return -ENODATA;
+	fill(data, len, NOISE, (data - maker->base) / (4 * KIB));
+	return 0;
+}
+
+/* One page cannot be had from its middle on: it is not held, the others are. */
+static void made_while_saving(void **state)
+{
+	enum { LARGE = 3, COUNT = 6 };
+	struct rwp_store *store = open_store(*state, 0, 0);
+	char *memory = aligned_alloc(4096, 4 * MIB);
+	struct maker maker = { .base = memory, .next = memory };
+	struct rwp_store_page page[COUNT];
+
+	for (unsigned int i = 0; i < COUNT; i++)
+		page[i] = (struct rwp_store_page){
+			.key = { 1, i * 2 * MIB },
+			.data = memory + (i > LARGE ? 2 * MIB : 0) +
+				i * 64 * KIB,
+			.len = i == LARGE ? 2 * MIB : 64 * KIB,
+		};
+	maker.bad = (char *)page[LARGE].data + MIB;
+	memset(memory, 0xee, 4 * MIB);
+	assert_int_equal(rwpi_store_save_as_ready(store, page, COUNT, make_data,
+						  &maker, NULL),
+			 -ENODATA);
+	memset(memory, 0xee, 4 * MIB);
+	assert_int_equal(page[LARGE].result, -ENODATA);
+	for (unsigned int i = 0; i < COUNT; i++) {
+		char *data = page[i].data;
+
+		if (i == LARGE) {
+			assert_int_equal(rwp_store_has(store, page[i].key),
+					 -ENOENT);
+			continue;
+		}
+		assert_int_equal(page[i].result, 0);
+		assert_int_equal(rwp_store_fetch(store, &page[i], 1, NULL), 0);
+		assert_true(is_filled(data, 64 * KIB, NOISE,
+				      (data - memory) / (4 * KIB)));
+	}
+	free(memory);
 	rwp_store_close(store);
 }
 
@@ -501,19 +560,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define CASE(name) \
 	cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
-		CASE(all_kinds_come_back),
-		CASE(many_at_once),
-		CASE(side_by_side),
-		CASE(inside_a_larger_one),
-		CASE(what_is_not_held),
-		CASE(bad_arguments),
-		CASE(replaced),
-		CASE(other_size),
-		CASE(small_in_the_file),
-		CASE(full_by_limit),
-		CASE(full_by_system),
-		CASE(one_at_a_time),
-		CASE(read_only),
+		CASE(all_kinds_come_back), CASE(many_at_once),
+		CASE(side_by_side),	   CASE(made_while_saving),
+		CASE(inside_a_larger_one), CASE(what_is_not_held),
+		CASE(bad_arguments),	   CASE(replaced),
+		CASE(other_size),	   CASE(small_in_the_file),
+		CASE(full_by_limit),	   CASE(full_by_system),
+		CASE(one_at_a_time),	   CASE(read_only),
 		CASE(several_threads),
 	};
 
