@@ -155,6 +155,7 @@ void check_filled(struct rwp_store *store, uint64_t offset, size_t len,
 {
 	char *base, *data = get_memory(len, &base);
 
+	memset(data, 0xee, len);
 	assert_int_equal(fetch(store, 1, offset, data, len), 0);
 	assert_true(is_filled(data, len, content, seed));
 	free(base);

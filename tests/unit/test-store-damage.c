@@ -39,9 +39,10 @@ static void make(const struct place *place)
 /* Each page is right or known to be damaged; returns how many are damaged. */
 static unsigned int right_or_damaged(struct rwp_store *store)
 {
-	void *data = malloc(2 * MIB);
+	void *data = aligned_alloc(4096, 2 * MIB);
 	unsigned int damaged = 0;
 
+	memset(data, 0xee, 2 * MIB);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		int ret = fetch(store, 1, offset_of(i), data, size_of(i));
 
