@@ -2,7 +2,7 @@
 # `make help` prints the lines with two hashes.
 
 .NOTPARALLEL:
-.PHONY: help demo check check-all packages base tree export config kernel \
+.PHONY: help demo check check-all bench packages base tree export config kernel \
 	rootfs selftests shell clean distclean
 .DEFAULT_GOAL := help
 
@@ -17,6 +17,9 @@ check: ## the same from nothing, and every test; the last line counts them
 
 check-all: ## check, then each patch on its own with W=1
 	@scripts/check checks checks-all
+
+bench: base tree ## measure, against the base and a later kernel that ships RWP
+	@scripts/bench
 
 packages: ## install the Debian packages of packages.txt (or say how)
 	@scripts/packages

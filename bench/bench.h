@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What an operation costs, in instructions.
+ *
+ * The program is the init of a machine with one processor whose clock counts
+ * instructions. A row is one operation on one area of memory; it is brought
+ * into the same state before each reading.
+ */
+#ifndef RWP_BENCH_H
+#define RWP_BENCH_H
+
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MIB (1UL << 20)
+#define PAGE 4096UL
+#define HUGE (2 * MIB)
+
+enum kind { ANON, SHMEM, THP, HUGETLB, KINDS };
+
+/* Memory that is measured: it starts at a huge page and has no neighbours. */
+struct area {
+	enum kind kind;
+	char *mem;
+	size_t size;
+	size_t unit;	/* what one entry of the page tables maps */
+	size_t units;
+	int memfd;	/* what SHMEM and HUGETLB map, otherwise -1 */
+	int uffd;	/* -1 where the row does not use one */
+	int pagemap;
+	struct page_region *found;	/* room for one region a unit */
+	size_t nr_found;
+	long arg;	/* of the row */
+	void *data;	/* the row's own */
+};
+
+struct row {
+	const char *name;
+	/* Once: a context, a registration. False: this kernel cannot do it. */
+	bool (*setup)(struct area *area);
+	/* Before each reading, not measured */
+	void (*before)(struct area *area);
+	void (*run)(struct area *area);
+	/* After each reading, not measured; must leave nothing behind */
+	void (*after)(struct area *area);
+	long arg;
+	/* How many operations a run has; 0: one for each unit of the area */
+	unsigned int operations;
+	/* Costs so much that only the smallest size has all readings */
+	bool slow;
+};
+
+struct rows {
+	const struct row *rows;
+	size_t nr;
+};
+
+/* measure.c */
+void measure(const struct row *row, enum kind kind, size_t size,
+	     unsigned int readings);
+
+/* area.c */
+extern const char *const kind_names[KINDS];
+void area_map(struct area *area, enum kind kind, size_t size);
+void populate(struct area *area);
+void touch_read(struct area *area, size_t step);
+void touch_write(struct area *area, size_t step);
+
+/* uffd.c; those that return bool say false where the kernel lacks it */
+int uffd_open(uint64_t features);
+bool uffd_register(int uffd, const void *mem, size_t size, uint64_t mode);
+void uffd_unregister(int uffd, const void *mem, size_t size);
+void uffd_rwp(int uffd, const void *mem, size_t size, bool arm);
+void uffd_wp(int uffd, const void *mem, size_t size, bool protect);
+void uffd_set_mode(int uffd, bool async);
+/* Regions where the category holds, with PM_SCAN_* flags, into area->found */
+void scan(struct area *area, uint64_t category, uint64_t flags);
+
+/* track.c: arm, resolve, fault, scan, by RWP and by WP */
+extern const struct rows track_rows;
+/* Registered for RWP in an async context, and populated */
+bool setup_rwp(struct area *area);
+/* mode.c: UFFDIO_SET_MODE, and what it stands in for */
+extern const struct rows mode_rows;
+/* price.c: what everyone does, and the same on armed memory */
+extern const struct rows price_rows, armed_rows;
+
+/* peers.c: the other ways to find memory that is used */
+extern const struct rows peer_rows;
+void clear_soft_dirty(struct area *area);
+void clear_accessed(struct area *area);
+bool setup_segv(struct area *area);
+void protect_all(struct area *area);
+
+/* idle.c: one of them, idle page tracking */
+bool idle_setup(struct area *area);
+void idle_mark(struct area *area);
+void idle_read(struct area *area);
+bool idle_is_hot(struct area *area, size_t unit);
+
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What else there is to find out which memory is used: soft-dirty, mprotect()
+ * with SIGSEGV, page_idle, and the accessed bits that clear_refs and smaps show.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static void write_clear_refs(char what)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, &what, 1) != 1)
+		err(1, "clear_refs");
+	close(fd);
+}
+
+void clear_soft_dirty(struct area *area)
+{
+	(void)area;
+	write_clear_refs('4');
+}
+
+void clear_accessed(struct area *area)
+{
+	(void)area;
+	write_clear_refs('1');
+}
+
+static void scan_soft_dirty(struct area *area)
+{
+	scan(area, PAGE_IS_SOFT_DIRTY, 0);
+}
+
+static void read_smaps_rollup(struct area *area)
+{
+	static char text[4096];
+	int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+	const char *referenced;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		err(1, "smaps_rollup");
+	close(fd);
+	referenced = strstr(text, "\nReferenced:");
+	area->nr_found = referenced ? strtoul(referenced + 12, NULL, 10) : 0;
+}
+
+/* The area is referenced as a whole, and little beside it. */
+static void expect_referenced(struct area *area)
+{
+	if (area->nr_found < area->size / 1024)
+		errx(1, "smaps_rollup says %zu kB referenced", area->nr_found);
+}
+
+/* A page that faults becomes accessible: one VMA is split, or two are moved. */
+static size_t trap_unit;
+
+static void on_segv(int signal, siginfo_t *info, void *context)
+{
+	uintptr_t page = (uintptr_t)info->si_addr & ~(trap_unit - 1);
+
+	(void)signal;
+	(void)context;
+	if (mprotect((void *)page, trap_unit, PROT_READ | PROT_WRITE))
+		_exit(1);
+}
+
+bool setup_segv(struct area *area)
+{
+	struct sigaction action = {
+		.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO,
+	};
+
+	trap_unit = area->unit;
+	populate(area);
+	return sigaction(SIGSEGV, &action, NULL) == 0;
+}
+
+void protect_all(struct area *area)
+{
+	if (mprotect(area->mem, area->size, PROT_NONE))
+		err(1, "mprotect");
+}
+
+static void unprotect_all(struct area *area)
+{
+	if (mprotect(area->mem, area->size, PROT_READ | PROT_WRITE))
+		err(1, "mprotect");
+}
+
+static void read_all(struct area *area)
+{
+	touch_read(area, 1);
+}
+
+static void write_all(struct area *area)
+{
+	touch_write(area, 1);
+}
+
+static bool setup_populated(struct area *area)
+{
+	populate(area);
+	return true;
+}
+
+static void mark_idle_and_read(struct area *area)
+{
+	idle_mark(area);
+	touch_read(area, 1);
+}
+
+static bool setup_idle(struct area *area)
+{
+	populate(area);
+	return idle_setup(area);
+}
+
+static const struct row table[] = {
+	{ "soft-dirty: clear_refs 4", setup_populated, populate,
+	  clear_soft_dirty },
+	{ "soft-dirty: fault", setup_populated, clear_soft_dirty, write_all },
+	{ "soft-dirty: scan, all dirty", setup_populated, populate,
+	  scan_soft_dirty },
+	{ "SIGSEGV: mprotect", setup_segv, unprotect_all, protect_all },
+	{ "SIGSEGV: fault", setup_segv, protect_all, read_all, .slow = true },
+	{ "page_idle: find and mark", setup_idle, populate, idle_mark },
+	{ "page_idle: read, all hot", setup_idle, mark_idle_and_read,
+	  idle_read },
+	{ "clear_refs 1", setup_populated, populate, clear_accessed },
+	{ "smaps_rollup", setup_populated, populate, read_smaps_rollup,
+	  expect_referenced },
+};
+
+const struct rows peer_rows = { table, ARRAY_SIZE(table) };

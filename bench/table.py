@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Compare the two runs of each kernel, print the table and the limits.
+
+usage: table.py FOLDER OUT.json VERSION-OF-BASE VERSION-OF-PEER
+
+FOLDER has bench-KERNEL.RUN.json. Exit code 1: two runs do not agree. A limit
+that is not kept is said in the table and does not fail the run.
+"""
+
+import json
+import os
+import sys
+
+import figures as fig
+
+
+def collect(folder):
+    """All figures, {key: {kernel: figure}}, and the lines that do not agree."""
+    figures, bad = {}, []
+    for kernel in fig.KERNELS:
+        names = [f"{folder}/bench-{kernel}.{run}.json" for run in (1, 2)]
+        if not all(map(os.path.exists, names)):
+            continue
+        first, second = map(fig.load, names)
+        bad += [(kernel, *line) for line in fig.disagreement(first, second)]
+        for key, line in first.items():
+            if "insn" in line:
+                figures.setdefault(key, {})[kernel] = fig.figure(line)
+    return figures, bad
+
+
+def number(figure):
+    return f"{figure['insn']:,.0f}" if figure else "n/a"
+
+
+def ratio(one, other):
+    return f"{one['insn'] / other['insn']:.2f}" if one and other else ""
+
+
+def print_table(figures):
+    place = None
+    for key, at in figures.items():
+        if key[1:] != place:
+            place = key[1:]
+            print(f"\n{place[0]}, {place[1]} MiB: instructions for one operation")
+            print(f"{'':40}{'base':>11}{'series':>11}{'peer':>11}"
+                  f"{'/base':>7}{'/peer':>7}{'spread':>8}{'flushes':>9}{'faults':>8}")
+        base, series, peer = map(at.get, fig.KERNELS)
+        print(f"{key[0]:40}{number(base):>11}{number(series):>11}"
+              f"{number(peer):>11}{ratio(series, base):>7}{ratio(series, peer):>7}", end="")
+        if series:
+            print(f"{series['spread']:8.1%}{series['flushes']:9.3f}{series['faults']:8.2f}", end="")
+        print()
+
+
+def print_limits(figures):
+    print(f"\n{'limit':62}{'at most':>8}{'worst':>8}")
+    for title, limit, found in fig.check_limits(figures):
+        if not found:
+            print(f"{title:62}{limit:8.2f}{'n/a':>8}")
+            continue
+        worst = found[0]
+        word = "kept" if worst[0] <= limit else "MISSED"
+        print(f"{title:62}{limit:8.2f}{worst[0]:8.3f}  {word}  "
+              f"({worst[1]}; {worst[2]}, {worst[3]} MiB)")
+        for other in found[1:]:
+            if other[0] > limit:
+                print(f"{'':70}{other[0]:8.3f}          ({other[1]}; {other[2]}, {other[3]} MiB)")
+
+
+def main():
+    folder, out, base, peer = sys.argv[1:]
+    figures, bad = collect(folder)
+    print_table(figures)
+    print_limits(figures)
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump({
+            "kernels": {"base": base, "series": f"{base} and the series", "peer": peer},
+            "figures": [dict(zip(("row", "kind", "mib"), key), **at)
+                        for key, at in figures.items()],
+            "limits": [{"title": title, "limit": limit,
+                        "worst": found[0][0] if found else None}
+                       for title, limit, found in fig.check_limits(figures)],
+        }, file, indent=1)
+        file.write("\n")
+    for kernel, key, one, other in bad:
+        print(f"error: {kernel}: '{key[0]}' ({key[1]}, {key[2]} MiB): the runs do not agree: "
+              f"{one} and {other}", file=sys.stderr)
+    sys.exit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()
