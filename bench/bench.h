@@ -82,8 +82,9 @@ void scan(struct area *area, uint64_t category, uint64_t flags);
 
 /* track.c: arm, resolve, fault, scan, by RWP and by WP */
 extern const struct rows track_rows;
-/* Registered for RWP in an async context, and populated */
+/* Registered in an async context, and populated */
 bool setup_rwp(struct area *area);
+bool setup_wp(struct area *area);
 /* mode.c: UFFDIO_SET_MODE, and what it stands in for */
 extern const struct rows mode_rows;
 /* price.c: what everyone does, and the same on armed memory */
@@ -93,8 +94,12 @@ extern const struct rows price_rows, armed_rows;
 extern const struct rows peer_rows;
 void clear_soft_dirty(struct area *area);
 void clear_accessed(struct area *area);
+/* The sum over all mappings */
+size_t referenced_kb(void);
 bool setup_segv(struct area *area);
 void protect_all(struct area *area);
+/* Which units the handler of SIGSEGV has made accessible */
+extern bool *segv_touched;
 
 /* idle.c: one of them, idle page tracking */
 bool idle_setup(struct area *area);

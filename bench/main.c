@@ -3,7 +3,7 @@
  * The init of the machine: run the topics named, print a JSON line for each
  * row, switch the machine off.
  *
- *   rwp-bench [TOPIC...]
+ *   rwp-bench TOPIC... [only=ROW]
  */
 #include <err.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "truth.h"
 
 static void set(const char *name, const char *value)
 {
@@ -46,11 +46,16 @@ static void become_init(void)
 	nanosleep(&settle, NULL);
 }
 
+/* The one row to measure, NULL for all */
+static const char *only;
+
 static void run(const struct rows *rows, enum kind kind, size_t size,
 		unsigned int readings)
 {
-	for (size_t i = 0; i < rows->nr; i++)
-		measure(rows->rows + i, kind, size, readings);
+	for (size_t i = 0; i < rows->nr; i++) {
+		if (!only || !strcmp(only, rows->rows[i].name))
+			measure(rows->rows + i, kind, size, readings);
+	}
 }
 
 static void core(void)
@@ -83,6 +88,7 @@ static const struct {
 	{ "core", core },
 	{ "price", price },
 	{ "peers", peers },
+	{ "truth", truth },
 };
 
 int main(int argc, char **argv)
@@ -92,6 +98,10 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 	if (init)
 		become_init();
+	for (int arg = 1; arg < argc; arg++) {
+		if (!strncmp(argv[arg], "only=", 5))
+			only = argv[arg] + 5;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
 		for (int arg = 1; arg < argc; arg++) {
 			if (!strcmp(argv[arg], topics[i].name))

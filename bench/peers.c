@@ -39,7 +39,7 @@ static void scan_soft_dirty(struct area *area)
 	scan(area, PAGE_IS_SOFT_DIRTY, 0);
 }
 
-static void read_smaps_rollup(struct area *area)
+size_t referenced_kb(void)
 {
 	static char text[4096];
 	int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
@@ -49,10 +49,14 @@ static void read_smaps_rollup(struct area *area)
 		err(1, "smaps_rollup");
 	close(fd);
 	referenced = strstr(text, "\nReferenced:");
-	area->nr_found = referenced ? strtoul(referenced + 12, NULL, 10) : 0;
+	return referenced ? strtoul(referenced + 12, NULL, 10) : 0;
 }
 
-/* The area is referenced as a whole, and little beside it. */
+static void read_smaps_rollup(struct area *area)
+{
+	area->nr_found = referenced_kb();
+}
+
 static void expect_referenced(struct area *area)
 {
 	if (area->nr_found < area->size / 1024)
@@ -60,16 +64,20 @@ static void expect_referenced(struct area *area)
 }
 
 /* A page that faults becomes accessible: one VMA is split, or two are moved. */
-static size_t trap_unit;
+static struct area *trap_area;
+bool *segv_touched;
 
 static void on_segv(int signal, siginfo_t *info, void *context)
 {
-	uintptr_t page = (uintptr_t)info->si_addr & ~(trap_unit - 1);
+	size_t unit = ((char *)info->si_addr - trap_area->mem) / trap_area->unit;
 
 	(void)signal;
 	(void)context;
-	if (mprotect((void *)page, trap_unit, PROT_READ | PROT_WRITE))
+	if (unit >= trap_area->units ||
+	    mprotect(trap_area->mem + unit * trap_area->unit, trap_area->unit,
+		     PROT_READ | PROT_WRITE))
 		_exit(1);
+	segv_touched[unit] = true;
 }
 
 bool setup_segv(struct area *area)
@@ -78,7 +86,8 @@ bool setup_segv(struct area *area)
 		.sa_sigaction = on_segv, .sa_flags = SA_SIGINFO,
 	};
 
-	trap_unit = area->unit;
+	trap_area = area;
+	segv_touched = calloc(area->units, sizeof(*segv_touched));
 	populate(area);
 	return sigaction(SIGSEGV, &action, NULL) == 0;
 }

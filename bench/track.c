@@ -30,7 +30,7 @@ bool setup_rwp(struct area *area)
 	return setup(area, RWP_ASYNC, UFFDIO_REGISTER_MODE_RWP);
 }
 
-static bool setup_wp(struct area *area)
+bool setup_wp(struct area *area)
 {
 	return setup(area, WP_ASYNC, UFFDIO_REGISTER_MODE_WP);
 }
