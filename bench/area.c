@@ -27,11 +27,8 @@ static void write_file(const char *name, size_t value)
 
 static int make_memfd(enum kind kind, size_t size)
 {
-	int fd;
+	int fd = memfd_create("bench", kind == HUGETLB ? MFD_HUGETLB : 0);
 
-	if (kind == HUGETLB)
-		write_file("/proc/sys/vm/nr_hugepages", size / HUGE);
-	fd = memfd_create("bench", kind == HUGETLB ? MFD_HUGETLB : 0);
 	if (fd < 0 || ftruncate(fd, size))
 		err(1, "memfd of %zu MiB", size / MIB);
 	return fd;
@@ -48,6 +45,9 @@ void area_map(struct area *area, enum kind kind, size_t size)
 		.memfd = -1, .uffd = -1,
 	};
 	area->units = size / area->unit;
+	/* The others get the memory back that the last one has set aside. */
+	write_file("/proc/sys/vm/nr_hugepages",
+		   kind == HUGETLB ? size / HUGE : 0);
 	if (file)
 		area->memfd = make_memfd(kind, size);
 

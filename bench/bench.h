@@ -50,7 +50,7 @@ struct row {
 	long arg;
 	/* How many operations a run has; 0: one for each unit of the area */
 	unsigned int operations;
-	/* Costs so much that only the smallest size has all readings */
+	/* Left out where the area is large: it would take hours */
 	bool slow;
 };
 
@@ -62,6 +62,7 @@ struct rows {
 /* measure.c */
 void measure(const struct row *row, enum kind kind, size_t size,
 	     unsigned int readings);
+extern bool with_sibling;
 
 /* area.c */
 extern const char *const kind_names[KINDS];

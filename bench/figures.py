@@ -18,18 +18,49 @@ def load(name):
     return figures
 
 
-def figure(line):
-    """The least reading of a row, for one operation, and what is beside it."""
+def load_truth(name):
+    """What each method found: {(method, workload): line}."""
+    with open(name, encoding="utf-8") as lines:
+        return {(line["method"], line["workload"]): line
+                for line in map(json.loads, lines) if "method" in line}
+
+
+def truth(lines):
+    """[{method, workload, precision, recall, insn}], of a tracked GiB an interval."""
+    found = []
+    for (method, workload), line in lines.items():
+        none = lines.get(("none", workload))
+        if method == "none" or not none:
+            continue
+        right, wrong, missed = (line[key] for key in ("right", "wrong", "missed"))
+        found.append({
+            "method": method, "workload": workload,
+            "precision": right / (right + wrong) if right + wrong else None,
+            "recall": right / (right + missed),
+            "insn": (line["insn"] - none["insn"]) / line["intervals"]
+                    * (1 << 30) / (line["pages"] << 12),
+        })
+    return sorted(found, key=lambda line: line["workload"])
+
+
+def figure(line, smp):
+    """The least reading of a row, for one operation, and what is beside it.
+
+    The interrupts that flush the TLB of another processor are those of a run
+    that has one.
+    """
     insn = [reading / line["operations"] for reading in line["insn"]]
-    return {
+    found = {
         "insn": min(insn),
         "median": statistics.median(insn),
         "spread": (max(insn) - min(insn)) / min(insn),
         "readings": len(insn),
         "flushes": line["flushes"] / line["operations"],
-        "shootdowns": line["shootdowns"] / line["operations"],
         "faults": line["faults"] / line["operations"],
     }
+    if smp and "insn" in smp:
+        found["shootdowns"] = smp["shootdowns"] / smp["operations"]
+    return found
 
 
 def disagreement(first, second):

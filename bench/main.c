@@ -3,7 +3,10 @@
  * The init of the machine: run the topics named, print a JSON line for each
  * row, switch the machine off.
  *
- *   rwp-bench TOPIC... [only=ROW]
+ *   rwp-bench TOPIC... [only=ROW] [sibling]
+ *
+ * With "sibling", on two processors, a second thread of the process that is
+ * measured runs on the other one. Instructions mean nothing then, shootdowns do.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -53,8 +56,14 @@ static void run(const struct rows *rows, enum kind kind, size_t size,
 		unsigned int readings)
 {
 	for (size_t i = 0; i < rows->nr; i++) {
-		if (!only || !strcmp(only, rows->rows[i].name))
-			measure(rows->rows + i, kind, size, readings);
+		const struct row *row = rows->rows + i;
+
+		if (only && strcmp(only, row->name))
+			continue;
+		/* Nobody would learn more from hours of it. */
+		if (row->slow && size > 256 * MIB)
+			continue;
+		measure(row, kind, size, readings);
 	}
 }
 
@@ -64,21 +73,39 @@ static void core(void)
 	run(&mode_rows, ANON, 8 * MIB, 9);
 }
 
-static void price(void)
+static void kinds(void)
+{
+	static const struct {
+		size_t size;
+		unsigned int readings;
+	} sizes[] = { { 16 * MIB, 9 }, { 256 * MIB, 5 }, { 2048 * MIB, 2 } };
+
+	for (enum kind kind = 0; kind < KINDS; kind++) {
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			run(&track_rows, kind, sizes[i].size,
+			    sizes[i].readings);
+	}
+}
+
+/* Of huge pages more memory is taken, for there are fewer of them. */
+static void run_kinds(const struct rows *rows)
 {
 	for (enum kind kind = 0; kind < KINDS; kind++) {
-		size_t size = kind == ANON || kind == SHMEM ? 8 * MIB : 256 * MIB;
+		bool huge = kind == THP || kind == HUGETLB;
 
-		run(&price_rows, kind, size, 9);
-		run(&armed_rows, kind, size, 9);
+		run(rows, kind, huge ? 256 * MIB : 8 * MIB, 9);
 	}
+}
+
+static void price(void)
+{
+	run_kinds(&price_rows);
+	run_kinds(&armed_rows);
 }
 
 static void peers(void)
 {
-	for (enum kind kind = 0; kind < KINDS; kind++)
-		run(&peer_rows, kind, kind == ANON || kind == SHMEM ? 8 * MIB :
-				256 * MIB, 9);
+	run_kinds(&peer_rows);
 }
 
 static const struct {
@@ -86,6 +113,7 @@ static const struct {
 	void (*run)(void);
 } topics[] = {
 	{ "core", core },
+	{ "kinds", kinds },
 	{ "price", price },
 	{ "peers", peers },
 	{ "truth", truth },
@@ -101,6 +129,7 @@ int main(int argc, char **argv)
 	for (int arg = 1; arg < argc; arg++) {
 		if (!strncmp(argv[arg], "only=", 5))
 			only = argv[arg] + 5;
+		with_sibling |= !strcmp(argv[arg], "sibling");
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
 		for (int arg = 1; arg < argc; arg++) {

@@ -2,6 +2,8 @@
 /* Readings: instructions, and beside them what instructions do not show. */
 #include <err.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,12 +95,40 @@ static struct counters take(const struct row *row, struct area *area)
 	return now;
 }
 
+/* A thread on the other processor makes each flush an interrupt there. */
+bool with_sibling;
+
+static void *spin(void *unused)
+{
+	for (;;)
+		__builtin_ia32_pause();
+	return unused;
+}
+
+static void start_sibling(void)
+{
+	cpu_set_t cpus;
+	pthread_t thread;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) ||
+	    pthread_create(&thread, NULL, spin, NULL))
+		err(1, "sibling");
+	CPU_ZERO(&cpus);
+	CPU_SET(1, &cpus);
+	if (pthread_setaffinity_np(thread, sizeof(cpus), &cpus))
+		errx(1, "no second processor");
+}
+
 static void readings_of(const struct row *row, enum kind kind, size_t size,
 			unsigned int readings)
 {
 	struct counters taken[MAX_READINGS], *least = taken;
 	struct area area;
 
+	if (with_sibling)
+		start_sibling();
 	area_map(&area, kind, size);
 	area.arg = row->arg;
 	if (row->setup && !row->setup(&area))

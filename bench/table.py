@@ -24,9 +24,11 @@ def collect(folder):
             continue
         first, second = map(fig.load, names)
         bad += [(kernel, *line) for line in fig.disagreement(first, second)]
+        smp = f"{folder}/bench-{kernel}.smp.json"
+        smp = fig.load(smp) if os.path.exists(smp) else {}
         for key, line in first.items():
             if "insn" in line:
-                figures.setdefault(key, {})[kernel] = fig.figure(line)
+                figures.setdefault(key, {})[kernel] = fig.figure(line, smp.get(key))
     return figures, bad
 
 
@@ -45,13 +47,23 @@ def print_table(figures):
             place = key[1:]
             print(f"\n{place[0]}, {place[1]} MiB: instructions for one operation")
             print(f"{'':40}{'base':>11}{'series':>11}{'peer':>11}"
-                  f"{'/base':>7}{'/peer':>7}{'spread':>8}{'flushes':>9}{'faults':>8}")
+                  f"{'/base':>7}{'/peer':>7}{'spread':>8}{'flushes':>9}{'IPIs':>7}{'faults':>8}")
         base, series, peer = map(at.get, fig.KERNELS)
         print(f"{key[0]:40}{number(base):>11}{number(series):>11}"
               f"{number(peer):>11}{ratio(series, base):>7}{ratio(series, peer):>7}", end="")
         if series:
-            print(f"{series['spread']:8.1%}{series['flushes']:9.3f}{series['faults']:8.2f}", end="")
+            print(f"{series['spread']:8.1%}{series['flushes']:9.3f}"
+                  f"{series.get('shootdowns', 0):7.3f}{series['faults']:8.2f}", end="")
         print()
+
+
+def print_truth(lines):
+    print(f"\n{'what the methods find (series)':34}{'precision':>10}{'recall':>8}"
+          "   million instructions a GiB and interval")
+    for line in lines:
+        precision = "n/a" if line["precision"] is None else f"{line['precision']:.3f}"
+        print(f"{line['workload'] + ': ' + line['method']:34}{precision:>10}"
+              f"{line['recall']:8.3f}{line['insn'] / 1e6:10,.1f}")
 
 
 def print_limits(figures):
@@ -74,11 +86,15 @@ def main():
     figures, bad = collect(folder)
     print_table(figures)
     print_limits(figures)
+    truth = fig.truth(fig.load_truth(f"{folder}/bench-series.1.json"))
+    if truth:
+        print_truth(truth)
     with open(out, "w", encoding="utf-8") as file:
         json.dump({
             "kernels": {"base": base, "series": f"{base} and the series", "peer": peer},
             "figures": [dict(zip(("row", "kind", "mib"), key), **at)
                         for key, at in figures.items()],
+            "truth": truth,
             "limits": [{"title": title, "limit": limit,
                         "worst": found[0][0] if found else None}
                        for title, limit, found in fig.check_limits(figures)],
