@@ -62,7 +62,15 @@ struct rows {
 /* measure.c */
 void measure(const struct row *row, enum kind kind, size_t size,
 	     unsigned int readings);
-extern bool with_sibling;
+extern bool with_sibling, with_locks;
+
+/* locks.c: the longest time that the mmap lock was held for each purpose */
+struct held {
+	uint64_t read, write;
+};
+
+void locks_start(void);
+void locks_stop(struct held *held);
 
 /* area.c */
 extern const char *const kind_names[KINDS];

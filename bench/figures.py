@@ -43,11 +43,11 @@ def truth(lines):
     return sorted(found, key=lambda line: line["workload"])
 
 
-def figure(line, smp):
+def figure(line, smp, locks):
     """The least reading of a row, for one operation, and what is beside it.
 
     The interrupts that flush the TLB of another processor are those of a run
-    that has one.
+    that has one; the lock hold times are those of a run that traces them.
     """
     insn = [reading / line["operations"] for reading in line["insn"]]
     found = {
@@ -60,6 +60,9 @@ def figure(line, smp):
     }
     if smp and "insn" in smp:
         found["shootdowns"] = smp["shootdowns"] / smp["operations"]
+    if locks and "held_read" in locks:
+        found["held_read"] = locks["held_read"]
+        found["held_write"] = locks["held_write"]
     return found
 
 

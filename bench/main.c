@@ -3,10 +3,11 @@
  * The init of the machine: run the topics named, print a JSON line for each
  * row, switch the machine off.
  *
- *   rwp-bench TOPIC... [only=ROW] [sibling]
+ *   rwp-bench TOPIC... [only=ROW] [sibling] [locks]
  *
  * With "sibling", on two processors, a second thread of the process that is
  * measured runs on the other one. Instructions mean nothing then, shootdowns do.
+ * With "locks", how long the mmap lock is held is printed, too.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -44,6 +45,7 @@ static void become_init(void)
 	mount_at("proc", "/proc");
 	mount_at("sysfs", "/sys");
 	mount_at("tmpfs", "/tmp");
+	mount_at("tracefs", "/sys/kernel/tracing");
 	set("/proc/sys/vm/max_map_count", "200000");
 	/* What the kernel puts off at boot must not fall into a reading. */
 	nanosleep(&settle, NULL);
@@ -130,6 +132,7 @@ int main(int argc, char **argv)
 		if (!strncmp(argv[arg], "only=", 5))
 			only = argv[arg] + 5;
 		with_sibling |= !strcmp(argv[arg], "sibling");
+		with_locks |= !strcmp(argv[arg], "locks");
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
 		for (int arg = 1; arg < argc; arg++) {

@@ -95,6 +95,22 @@ static struct counters take(const struct row *row, struct area *area)
 	return now;
 }
 
+/* Trace the mmap lock in a run of its own: tracing costs instructions. */
+bool with_locks;
+
+static void print_locks(const struct row *row, struct area *area)
+{
+	struct held held;
+
+	if (row->before)
+		row->before(area);
+	locks_start();
+	row->run(area);
+	locks_stop(&held);
+	printf(", \"held_read\": %lu, \"held_write\": %lu", held.read,
+	       held.write);
+}
+
 /* A thread on the other processor makes each flush an interrupt there. */
 bool with_sibling;
 
@@ -147,6 +163,8 @@ static void readings_of(const struct row *row, enum kind kind, size_t size,
 	       row->operations ? (size_t)row->operations : area.units);
 	printf(", \"flushes\": %lu, \"shootdowns\": %lu, \"faults\": %lu",
 	       least->flushes, least->shootdowns, least->faults);
+	if (with_locks)
+		print_locks(row, &area);
 	for (unsigned int i = 0; i < readings; i++)
 		printf("%s%lu", i ? ", " : ", \"insn\": [", taken[i].insn);
 	printf("]}\n");

@@ -24,11 +24,12 @@ def collect(folder):
             continue
         first, second = map(fig.load, names)
         bad += [(kernel, *line) for line in fig.disagreement(first, second)]
-        smp = f"{folder}/bench-{kernel}.smp.json"
-        smp = fig.load(smp) if os.path.exists(smp) else {}
+        beside = [f"{folder}/bench-{kernel}.{run}.json" for run in ("smp", "locks")]
+        smp, locks = (fig.load(name) if os.path.exists(name) else {} for name in beside)
         for key, line in first.items():
             if "insn" in line:
-                figures.setdefault(key, {})[kernel] = fig.figure(line, smp.get(key))
+                figures.setdefault(key, {})[kernel] = fig.figure(
+                    line, smp.get(key), locks.get(key))
     return figures, bad
 
 
@@ -47,13 +48,15 @@ def print_table(figures):
             place = key[1:]
             print(f"\n{place[0]}, {place[1]} MiB: instructions for one operation")
             print(f"{'':40}{'base':>11}{'series':>11}{'peer':>11}"
-                  f"{'/base':>7}{'/peer':>7}{'spread':>8}{'flushes':>9}{'IPIs':>7}{'faults':>8}")
+                  f"{'/base':>7}{'/peer':>7}{'spread':>8}{'flushes':>9}{'IPIs':>7}{'faults':>8}"
+                  f"{'lock r':>9}{'lock w':>9}")
         base, series, peer = map(at.get, fig.KERNELS)
         print(f"{key[0]:40}{number(base):>11}{number(series):>11}"
               f"{number(peer):>11}{ratio(series, base):>7}{ratio(series, peer):>7}", end="")
         if series:
             print(f"{series['spread']:8.1%}{series['flushes']:9.3f}"
-                  f"{series.get('shootdowns', 0):7.3f}{series['faults']:8.2f}", end="")
+                  f"{series.get('shootdowns', 0):7.3f}{series['faults']:8.2f}"
+                  f"{series.get('held_read', 0):9,}{series.get('held_write', 0):9,}", end="")
         print()
 
 
