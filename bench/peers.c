@@ -126,6 +126,13 @@ static void mark_idle_and_read(struct area *area)
 	touch_read(area, 1);
 }
 
+/* smaps does not count references to pages of hugetlbfs. */
+static bool setup_smaps(struct area *area)
+{
+	populate(area);
+	return area->kind != HUGETLB;
+}
+
 static bool setup_idle(struct area *area)
 {
 	populate(area);
@@ -144,7 +151,7 @@ static const struct row table[] = {
 	{ "page_idle: read, all hot", setup_idle, mark_idle_and_read,
 	  idle_read },
 	{ "clear_refs 1", setup_populated, populate, clear_accessed },
-	{ "smaps_rollup", setup_populated, populate, read_smaps_rollup,
+	{ "smaps_rollup", setup_smaps, populate, read_smaps_rollup,
 	  expect_referenced },
 };
 

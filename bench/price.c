@@ -82,10 +82,13 @@ static void prepare_and_fork(struct area *area)
 	do_fork(area);
 }
 
-/* A private mapping of a file that has all of its pages mapped for reading. */
+/*
+ * A private mapping of a file that has all of its pages mapped for reading. The
+ * pool of huge pages has none left for the copies.
+ */
 static bool setup_private(struct area *area)
 {
-	if (area->memfd < 0)
+	if (area->kind != SHMEM)
 		return false;
 	populate(area);
 	if (mmap(area->mem, area->size, PROT_READ | PROT_WRITE,
