@@ -126,8 +126,8 @@ static void mark_idle_and_read(struct area *area)
 	touch_read(area, 1);
 }
 
-/* smaps does not count references to pages of hugetlbfs. */
-static bool setup_smaps(struct area *area)
+/* Pages of hugetlbfs are neither soft-dirty nor, for smaps, referenced. */
+static bool setup_not_hugetlb(struct area *area)
 {
 	populate(area);
 	return area->kind != HUGETLB;
@@ -140,10 +140,10 @@ static bool setup_idle(struct area *area)
 }
 
 static const struct row table[] = {
-	{ "soft-dirty: clear_refs 4", setup_populated, populate,
+	{ "soft-dirty: clear_refs 4", setup_not_hugetlb, populate,
 	  clear_soft_dirty },
-	{ "soft-dirty: fault", setup_populated, clear_soft_dirty, write_all },
-	{ "soft-dirty: scan, all dirty", setup_populated, populate,
+	{ "soft-dirty: fault", setup_not_hugetlb, clear_soft_dirty, write_all },
+	{ "soft-dirty: scan, all dirty", setup_not_hugetlb, populate,
 	  scan_soft_dirty },
 	{ "SIGSEGV: mprotect", setup_segv, unprotect_all, protect_all },
 	{ "SIGSEGV: fault", setup_segv, protect_all, read_all, .slow = true },
@@ -151,7 +151,7 @@ static const struct row table[] = {
 	{ "page_idle: read, all hot", setup_idle, mark_idle_and_read,
 	  idle_read },
 	{ "clear_refs 1", setup_populated, populate, clear_accessed },
-	{ "smaps_rollup", setup_smaps, populate, read_smaps_rollup,
+	{ "smaps_rollup", setup_not_hugetlb, populate, read_smaps_rollup,
 	  expect_referenced },
 };
 
