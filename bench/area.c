@@ -2,7 +2,6 @@
 /* The memory that is measured. */
 #include <err.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,17 +12,6 @@ const char *const kind_names[KINDS] = {
 	[ANON] = "anon-4K", [SHMEM] = "shmem-4K",
 	[THP] = "thp-2M", [HUGETLB] = "hugetlb-2M",
 };
-
-static void write_file(const char *name, size_t value)
-{
-	char text[32];
-	int fd = open(name, O_WRONLY | O_CLOEXEC);
-	int len = snprintf(text, sizeof(text), "%zu", value);
-
-	if (fd < 0 || write(fd, text, len) != len)
-		err(1, "%s", name);
-	close(fd);
-}
 
 static int make_memfd(enum kind kind, size_t size)
 {
@@ -46,7 +34,7 @@ void area_map(struct area *area, enum kind kind, size_t size)
 	};
 	area->units = size / area->unit;
 	/* The others get the memory back that the last one has set aside. */
-	write_file("/proc/sys/vm/nr_hugepages",
+	write_file("/proc/sys/vm/nr_hugepages", "%zu",
 		   kind == HUGETLB ? size / HUGE : 0);
 	if (file)
 		area->memfd = make_memfd(kind, size);

@@ -72,6 +72,11 @@ struct held {
 void locks_start(void);
 void locks_stop(struct held *held);
 
+/* file.c; what is read is good until the next call */
+void write_file(const char *name, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+const char *read_file(const char *name);
+
 /* area.c */
 extern const char *const kind_names[KINDS];
 void area_map(struct area *area, enum kind kind, size_t size);

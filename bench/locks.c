@@ -4,7 +4,6 @@
  * counts instructions, as the readings do. Tracing costs some hundred of them.
  */
 #include <err.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,25 +14,13 @@
 #define TRACING "/sys/kernel/tracing/"
 #define EVENTS TRACING "events/mmap_lock/"
 
-static void set(const char *name, const char *value)
-{
-	int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		err(1, "%s", name);
-	close(fd);
-}
-
 void locks_start(void)
 {
-	char pid[16];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	set(TRACING "trace_clock", "x86-tsc");
-	set(TRACING "set_event_pid", pid);
-	set(EVENTS "mmap_lock_acquire_returned/enable", "1");
-	set(EVENTS "mmap_lock_released/enable", "1");
-	set(TRACING "trace", "");
+	write_file(TRACING "trace_clock", "x86-tsc");
+	write_file(TRACING "set_event_pid", "%d", getpid());
+	write_file(EVENTS "mmap_lock_acquire_returned/enable", "1");
+	write_file(EVENTS "mmap_lock_released/enable", "1");
+	write_file(TRACING "trace", "%s", "");
 }
 
 static void keep_longest(uint64_t *longest, uint64_t time)
@@ -52,7 +39,7 @@ void locks_stop(struct held *held)
 	char line[256];
 	FILE *trace;
 
-	set(EVENTS "enable", "0");
+	write_file(EVENTS "enable", "0");
 	trace = fopen(TRACING "trace", "re");
 	if (!trace)
 		err(1, "trace");

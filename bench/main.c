@@ -10,7 +10,6 @@
  * With "locks", how long the mmap lock is held is printed, too.
  */
 #include <err.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,15 +20,6 @@
 #include <unistd.h>
 
 #include "truth.h"
-
-static void set(const char *name, const char *value)
-{
-	int fd = open(name, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		err(1, "%s", name);
-	close(fd);
-}
 
 static void mount_at(const char *type, const char *where)
 {
@@ -46,7 +36,7 @@ static void become_init(void)
 	mount_at("sysfs", "/sys");
 	mount_at("tmpfs", "/tmp");
 	mount_at("tracefs", "/sys/kernel/tracing");
-	set("/proc/sys/vm/max_map_count", "200000");
+	write_file("/proc/sys/vm/max_map_count", "200000");
 	/* What the kernel puts off at boot must not fall into a reading. */
 	nanosleep(&settle, NULL);
 }

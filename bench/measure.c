@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Readings: instructions, and beside them what instructions do not show. */
 #include <err.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -18,22 +17,6 @@
 struct counters {
 	uint64_t insn, flushes, shootdowns, faults;
 };
-
-static char *read_file(const char *name)
-{
-	static char text[1 << 15];
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	ssize_t got;
-
-	if (fd < 0)
-		err(1, "%s", name);
-	while ((got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
-		len += got;
-	close(fd);
-	text[len] = '\0';
-	return text;
-}
 
 /* The number behind a word at the start of a line, 0 if there is none. */
 static uint64_t number_after(const char *text, const char *word)
@@ -63,7 +46,7 @@ static uint64_t sum_after(const char *text, const char *word)
 static struct counters read_counters(void)
 {
 	struct counters now = { };
-	char *text = read_file("/proc/vmstat");
+	const char *text = read_file("/proc/vmstat");
 
 	now.flushes = number_after(text, "nr_tlb_local_flush_all ") +
 		      number_after(text, "nr_tlb_local_flush_one ");

@@ -4,7 +4,6 @@
  * with SIGSEGV, page_idle, and the accessed bits that clear_refs and smaps show.
  */
 #include <err.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,25 +12,16 @@
 
 #include "bench.h"
 
-static void write_clear_refs(char what)
-{
-	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, &what, 1) != 1)
-		err(1, "clear_refs");
-	close(fd);
-}
-
 void clear_soft_dirty(struct area *area)
 {
 	(void)area;
-	write_clear_refs('4');
+	write_file("/proc/self/clear_refs", "4");
 }
 
 void clear_accessed(struct area *area)
 {
 	(void)area;
-	write_clear_refs('1');
+	write_file("/proc/self/clear_refs", "1");
 }
 
 static void scan_soft_dirty(struct area *area)
@@ -41,14 +31,9 @@ static void scan_soft_dirty(struct area *area)
 
 size_t referenced_kb(void)
 {
-	static char text[4096];
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
-	const char *referenced;
+	const char *text = read_file("/proc/self/smaps_rollup");
+	const char *referenced = strstr(text, "\nReferenced:");
 
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		err(1, "smaps_rollup");
-	close(fd);
-	referenced = strstr(text, "\nReferenced:");
 	return referenced ? strtoul(referenced + 12, NULL, 10) : 0;
 }
 
