@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .PHONY: help demo check check-all bench packages base tree export config kernel \
-	rootfs selftests shell clean distclean
+	rootfs selftests manager shell clean distclean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -15,7 +15,7 @@ demo: kernel ## build, boot, find the hot pages of a running process and draw th
 check: ## the same from nothing, and every test; the last line counts them
 	@scripts/check checks
 
-check-all: ## check, then each patch on its own with W=1
+check-all: ## check, each patch on its own with W=1, and 6.12's own tests with and without the series
 	@scripts/check checks checks-all
 
 bench: base tree ## measure, against the base and a later kernel that ships RWP
@@ -44,6 +44,9 @@ rootfs: packages ## make the root file system of the virtual machine
 
 selftests: tree ## build the selftests the checks run
 	@scripts/selftests
+
+manager: packages ## build librwp and the command rwp in build/lib and build/cmd
+	@scripts/manager
 
 shell: kernel ## boot the kernel to a shell (leave with Ctrl-D)
 	@scripts/vm

@@ -7,11 +7,14 @@ set -eu -o pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$top/build
 series=$top/series/6.12
-linux=$build/linux       # the git tree: one commit for the base, one a patch
-out=$build/kernel        # what the kernel build writes
+# With RWP_BASE=1 the scripts work on the kernel without the series instead, in
+# folders of its own.
+base=${RWP_BASE:+-base}
+linux=$build/linux$base  # the git tree: one commit for the base, one a patch
+out=$build/kernel$base   # what the kernel build writes
 log=$build/log
 bzimage=$out/arch/x86/boot/bzImage
-export top build series linux out log bzimage
+export top build series base linux out log bzimage
 
 # A surrounding make, a cross-compiling shell or the user's git configuration
 # must not leak into what is built here.
