@@ -30,7 +30,7 @@ void area_map(struct area *area, enum kind kind, size_t size)
 
 	*area = (struct area){
 		.kind = kind, .size = size, .unit = huge ? HUGE : PAGE,
-		.memfd = -1, .uffd = -1,
+		.step = 1, .memfd = -1, .uffd = -1,
 	};
 	area->units = size / area->unit;
 	/* The others get the memory back that the last one has set aside. */

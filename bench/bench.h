@@ -34,6 +34,7 @@ struct area {
 	int pagemap;
 	struct page_region *found;	/* room for one region a unit */
 	size_t nr_found;
+	size_t step;	/* of the row, if it is slow, otherwise 1 */
 	long arg;	/* of the row */
 	void *data;	/* the row's own */
 };
@@ -50,18 +51,31 @@ struct row {
 	long arg;
 	/* How many operations a run has; 0: one for each unit of the area */
 	unsigned int operations;
-	/* Left out where the area is large: it would take hours */
+	/* Of a large area, one area->step-th is measured */
 	bool slow;
+	/* hugetlbfs does not have it */
+	bool not_hugetlb;
 };
 
 struct rows {
 	const struct row *rows;
 	size_t nr;
+	/* The setup depends on the row's arg: each has an area of its own */
+	bool apart;
+};
+
+/* How much of what kind, and how often: the minimum is the figure. */
+struct size {
+	size_t size;
+	unsigned int readings;
+	/* Whether a first reading is taken that does not count */
+	bool warm_up;
 };
 
 /* measure.c */
-void measure(const struct row *row, enum kind kind, size_t size,
-	     unsigned int readings);
+void measure(const struct rows *rows, enum kind kind, const struct size *size);
+/* The one row to measure, NULL for all */
+extern const char *only;
 extern bool with_sibling, with_locks;
 
 /* locks.c: the longest time that the mmap lock was held for each purpose */

@@ -51,6 +51,11 @@ bool damon_start(struct area *area)
 	return true;
 }
 
+uint64_t damon_time(void)
+{
+	return cpu_time(strtoul(read_file(KDAMOND "pid"), NULL, 10));
+}
+
 void damon_stop(struct area *area, bool *hot)
 {
 	static const char folder[] = SCHEME "tried_regions";

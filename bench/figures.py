@@ -67,17 +67,26 @@ def figure(line, smp, locks):
 
 
 def disagreement(first, second):
-    """The rows of two runs that do not agree: [(key, one, other)]."""
+    """The lines of two runs that do not agree: [(key, one, other)]."""
     bad = []
     for key in sorted(first.keys() | second.keys()):
-        one, other = (run.get(key, {}) for run in (first, second))
-        if "insn" not in one or "insn" not in other:
-            bad.append((key, None, None))
-            continue
-        one, other = min(one["insn"]), min(other["insn"])
-        if abs(one - other) > AGREE * max(one, other):
+        one, other = (least(run.get(key, {})) for run in (first, second))
+        if one is None or other is None:
+            if one != other or "failed" not in first[key]:
+                bad.append((key, one, other))
+        elif abs(one - other) > AGREE * max(one, other):
             bad.append((key, one, other))
     return bad
+
+
+def least(line):
+    """The least reading of a row, or what a method of the table of truth took."""
+    insn = line.get("insn")
+    return min(insn) if isinstance(insn, list) else insn
+
+
+def failed(lines):
+    return [key for key, line in lines.items() if "failed" in line]
 
 
 # What a limit compares: rows of the series with rows of a kernel. A row that

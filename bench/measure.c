@@ -13,6 +13,7 @@
 #include "bench.h"
 
 #define MAX_READINGS 9
+#define MAX_GROUP 64
 
 struct counters {
 	uint64_t insn, flushes, shootdowns, faults;
@@ -78,6 +79,8 @@ static struct counters take(const struct row *row, struct area *area)
 	return now;
 }
 
+const char *only;
+
 /* Trace the mmap lock in a run of its own: tracing costs instructions. */
 bool with_locks;
 
@@ -120,56 +123,128 @@ static void start_sibling(void)
 		errx(1, "no second processor");
 }
 
-static void readings_of(const struct row *row, enum kind kind, size_t size,
-			unsigned int readings)
+/* What is measured of a large area by a slow row */
+static size_t slow_step(const struct area *area)
+{
+	size_t step = 1;
+
+	while (area->units / step > 16384 || area->size / step > 256 * MIB)
+		step *= 2;
+	return step;
+}
+
+static void print_name(const struct row *row, enum kind kind, size_t size)
+{
+	printf("{\"row\": \"%s\", \"kind\": \"%s\", \"mib\": %zu", row->name,
+	       kind_names[kind], size / MIB);
+}
+
+static void readings_of(const struct row *row, struct area *area,
+			const struct size *size)
 {
 	struct counters taken[MAX_READINGS], *least = taken;
-	struct area area;
+	size_t operations;
 
-	if (with_sibling)
-		start_sibling();
-	area_map(&area, kind, size);
-	area.arg = row->arg;
-	if (row->setup && !row->setup(&area))
-		return;
+	area->arg = row->arg;
+	area->step = row->slow ? slow_step(area) : 1;
+	operations = row->operations ? row->operations :
+				       area->units / area->step;
 
-	/* The first one warms up: the allocators' lists, lazy set-up. */
-	for (unsigned int i = 0; i <= readings; i++)
-		taken[i ? i - 1 : 0] = take(row, &area);
-	for (unsigned int i = 1; i < readings; i++) {
+	/* To warm up: the allocators' lists, lazy set-up. */
+	if (size->warm_up)
+		take(row, area);
+	for (unsigned int i = 0; i < size->readings; i++) {
+		taken[i] = take(row, area);
 		if (taken[i].insn < least->insn)
 			least = taken + i;
 	}
 
-	printf("{\"row\": \"%s\", \"kind\": \"%s\", \"mib\": %zu, \"operations\": %zu",
-	       row->name, kind_names[kind], size / MIB,
-	       row->operations ? (size_t)row->operations : area.units);
+	print_name(row, area->kind, area->size);
+	printf(", \"operations\": %zu", operations);
 	printf(", \"flushes\": %lu, \"shootdowns\": %lu, \"faults\": %lu",
 	       least->flushes, least->shootdowns, least->faults);
 	if (with_locks)
-		print_locks(row, &area);
-	for (unsigned int i = 0; i < readings; i++)
+		print_locks(row, area);
+	for (unsigned int i = 0; i < size->readings; i++)
 		printf("%s%lu", i ? ", " : ", \"insn\": [", taken[i].insn);
 	printf("]}\n");
+	fflush(stdout);
 }
 
-/* Each row has a process of its own, so that none depends on another. */
-void measure(const struct row *row, enum kind kind, size_t size,
-	     unsigned int readings)
+static bool wanted(const struct row *row, enum kind kind)
 {
-	pid_t child;
-	int status;
+	return (!only || !strcmp(only, row->name)) &&
+	       !(row->not_hugetlb && kind == HUGETLB);
+}
 
-	fflush(NULL);
-	child = fork();
-	if (child < 0)
-		err(1, "fork");
-	if (!child) {
-		readings_of(row, kind, size, readings);
-		fflush(NULL);
-		_exit(0);
+/* Writes a byte to done after each row. */
+static void child(const struct row *rows, size_t nr, enum kind kind,
+		  const struct size *size, int done)
+{
+	struct area area;
+
+	if (with_sibling)
+		start_sibling();
+	area_map(&area, kind, size->size);
+	area.arg = rows->arg;
+	if (rows->setup && !rows->setup(&area))
+		return;
+	for (size_t i = 0; i < nr; i++) {
+		if (wanted(rows + i, kind))
+			readings_of(rows + i, &area, size);
+		if (write(done, "", 1) != 1)
+			err(1, "pipe");
 	}
-	if (waitpid(child, &status, 0) != child || status)
-		printf("{\"row\": \"%s\", \"kind\": \"%s\", \"mib\": %zu, \"failed\": %d}\n",
-		       row->name, kind_names[kind], size / MIB, status);
+}
+
+/* How many rows from the first one on share its setup, so it is done once. */
+static size_t group(const struct rows *rows, size_t first)
+{
+	size_t end = first + 1;
+
+	while (end < rows->nr && end - first < MAX_GROUP && !rows->apart && rows->rows[first].setup &&
+	       rows->rows[end].setup == rows->rows[first].setup)
+		end++;
+	return end - first;
+}
+
+/* A row that fails takes nothing with it: a new process begins behind it. */
+void measure(const struct rows *rows, enum kind kind, const struct size *size)
+{
+	for (size_t i = 0; i < rows->nr;) {
+		const struct row *first = rows->rows + i;
+		size_t nr = group(rows, i);
+		char done[MAX_GROUP];
+		int status, ends[2];
+		ssize_t got;
+		pid_t pid;
+
+		if (!wanted(first, kind) && nr == 1) {
+			i++;
+			continue;
+		}
+		if (pipe(ends))
+			err(1, "pipe");
+		fflush(NULL);
+		pid = fork();
+		if (pid < 0)
+			err(1, "fork");
+		if (!pid) {
+			close(ends[0]);
+			child(first, nr, kind, size, ends[1]);
+			_exit(0);
+		}
+		close(ends[1]);
+		if (waitpid(pid, &status, 0) != pid)
+			err(1, "waitpid");
+		got = read(ends[0], done, sizeof(done));
+		close(ends[0]);
+		if (status == 0) {
+			i += nr;
+			continue;
+		}
+		print_name(first + got, kind, size->size);
+		printf(", \"failed\": %d}\n", status);
+		i += got + 1;
+	}
 }

@@ -104,4 +104,4 @@ static const struct row table[] = {
 	SET_MODE("SET_MODE, 40000 foreign between", setup_between, 40000),
 };
 
-const struct rows mode_rows = { table, ARRAY_SIZE(table) };
+const struct rows mode_rows = { table, ARRAY_SIZE(table), .apart = true };

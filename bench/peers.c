@@ -91,12 +91,12 @@ static void unprotect_all(struct area *area)
 
 static void read_all(struct area *area)
 {
-	touch_read(area, 1);
+	touch_read(area, area->step);
 }
 
 static void write_all(struct area *area)
 {
-	touch_write(area, 1);
+	touch_write(area, area->step);
 }
 
 static bool setup_populated(struct area *area)
@@ -108,14 +108,7 @@ static bool setup_populated(struct area *area)
 static void mark_idle_and_read(struct area *area)
 {
 	idle_mark(area);
-	touch_read(area, 1);
-}
-
-/* Pages of hugetlbfs are neither soft-dirty nor, for smaps, referenced. */
-static bool setup_not_hugetlb(struct area *area)
-{
-	populate(area);
-	return area->kind != HUGETLB;
+	touch_read(area, area->step);
 }
 
 static bool setup_idle(struct area *area)
@@ -124,20 +117,22 @@ static bool setup_idle(struct area *area)
 	return idle_setup(area);
 }
 
+/* Pages of hugetlbfs are neither soft-dirty nor, for smaps, referenced. */
 static const struct row table[] = {
-	{ "soft-dirty: clear_refs 4", setup_not_hugetlb, populate,
-	  clear_soft_dirty },
-	{ "soft-dirty: fault", setup_not_hugetlb, clear_soft_dirty, write_all },
-	{ "soft-dirty: scan, all dirty", setup_not_hugetlb, populate,
-	  scan_soft_dirty },
+	{ "soft-dirty: clear_refs 4", setup_populated, populate,
+	  clear_soft_dirty, .not_hugetlb = true },
+	{ "soft-dirty: fault", setup_populated, clear_soft_dirty, write_all,
+	  .not_hugetlb = true },
+	{ "soft-dirty: scan, all dirty", setup_populated, populate,
+	  scan_soft_dirty, .not_hugetlb = true },
+	{ "clear_refs 1", setup_populated, populate, clear_accessed },
+	{ "smaps_rollup", setup_populated, populate, read_smaps_rollup,
+	  expect_referenced, .not_hugetlb = true },
 	{ "SIGSEGV: mprotect", setup_segv, unprotect_all, protect_all },
-	{ "SIGSEGV: fault", setup_segv, protect_all, read_all, .slow = true },
+	{ "SIGSEGV: fault", setup_segv, protect_all, read_all },
 	{ "page_idle: find and mark", setup_idle, populate, idle_mark },
 	{ "page_idle: read, all hot", setup_idle, mark_idle_and_read,
 	  idle_read },
-	{ "clear_refs 1", setup_populated, populate, clear_accessed },
-	{ "smaps_rollup", setup_not_hugetlb, populate, read_smaps_rollup,
-	  expect_referenced },
 };
 
 const struct rows peer_rows = { table, ARRAY_SIZE(table) };

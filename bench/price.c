@@ -4,11 +4,9 @@
  * on armed memory.
  */
 #include <err.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,9 +20,15 @@ static void prepare(struct area *area)
 		uffd_rwp(area->uffd, area->mem, area->size, true);
 }
 
+/* What a slow row works on */
+static size_t part(struct area *area)
+{
+	return area->size / area->step;
+}
+
 static void empty(struct area *area)
 {
-	if (madvise(area->mem, area->size, MADV_DONTNEED))
+	if (madvise(area->mem, part(area), MADV_DONTNEED))
 		err(1, "MADV_DONTNEED");
 }
 
@@ -42,12 +46,12 @@ static bool anonymous_only(struct area *area)
 
 static void read_all(struct area *area)
 {
-	touch_read(area, 1);
+	touch_read(area, area->step);
 }
 
 static void write_all(struct area *area)
 {
-	touch_write(area, 1);
+	touch_write(area, area->step);
 }
 
 static pid_t fork_paused(void)
@@ -76,12 +80,6 @@ static void end_child(struct area *area)
 		err(1, "end of a child");
 }
 
-static void prepare_and_fork(struct area *area)
-{
-	prepare(area);
-	do_fork(area);
-}
-
 /*
  * A private mapping of a file that has all of its pages mapped for reading. The
  * pool of huge pages has none left for the copies.
@@ -100,7 +98,7 @@ static bool setup_private(struct area *area)
 static void empty_and_read(struct area *area)
 {
 	empty(area);
-	touch_read(area, 1);
+	touch_read(area, area->step);
 }
 
 static void mprotect_and_back(struct area *area)
@@ -119,13 +117,13 @@ static void mprotect_none_and_back(struct area *area)
 
 static void map_again(struct area *area)
 {
-	if (mmap(area->mem, area->size, PROT_READ | PROT_WRITE,
+	if (mmap(area->mem, part(area), PROT_READ | PROT_WRITE,
 		 (area->memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) |
 		 MAP_FIXED, area->memfd, 0) != area->mem)
 		err(1, "mmap");
-	if (area->kind == THP && madvise(area->mem, area->size, MADV_HUGEPAGE))
+	if (area->kind == THP && madvise(area->mem, part(area), MADV_HUGEPAGE))
 		err(1, "MADV_HUGEPAGE");
-	if (area->uffd >= 0 && !uffd_register(area->uffd, area->mem, area->size,
+	if (area->uffd >= 0 && !uffd_register(area->uffd, area->mem, part(area),
 					      UFFDIO_REGISTER_MODE_RWP))
 		err(1, "UFFDIO_REGISTER");
 }
@@ -136,9 +134,26 @@ static void map_and_prepare(struct area *area)
 	prepare(area);
 }
 
+/*
+ * What was copied or swapped in by small pages does not become huge again while
+ * there is a page table for it.
+ */
+static void prepare_huge(struct area *area)
+{
+	if (area->kind == THP)
+		map_again(area);
+	prepare(area);
+}
+
+static void prepare_and_fork(struct area *area)
+{
+	prepare_huge(area);
+	do_fork(area);
+}
+
 static void unmap(struct area *area)
 {
-	if (munmap(area->mem, area->size))
+	if (munmap(area->mem, part(area)))
 		err(1, "munmap");
 }
 
@@ -150,58 +165,31 @@ static void map_unmap(struct area *area)
 
 static void page_out(struct area *area)
 {
-	if (madvise(area->mem, area->size, MADV_PAGEOUT))
+	if (madvise(area->mem, part(area), MADV_PAGEOUT))
 		err(1, "MADV_PAGEOUT");
 }
 
 static void expect_out(struct area *area)
 {
-	scan(area, PAGE_IS_SWAPPED, 0);
-	if (area->nr_found != 1 ||
-	    area->found->end - area->found->start != area->size)
+	static unsigned char in[2048 * MIB / PAGE];
+
+	if (mincore(area->mem, part(area), in))
+		err(1, "mincore");
+	if (memchr(in, 1, part(area) / PAGE))
 		errx(1, "not everything was swapped out");
 }
 
 static void prepare_and_page_out(struct area *area)
 {
-	prepare(area);
+	prepare_huge(area);
 	page_out(area);
 	expect_out(area);
 }
 
-/* Swap on compressed memory: no device whose time would count. */
-static bool setup_swap(struct area *area)
+static void swap_in(struct area *area)
 {
-	static const char size[] = "512M", device[] = "/dev/zram0";
-	char header[PAGE] = { };
-	struct {
-		uint32_t version, last_page, nr_badpages;
-	} *info = (void *)(header + 1024);
-	int fd;
-
-	if (area->kind != ANON || area->size > 256 * MIB)
-		return false;
-	fd = open("/sys/block/zram0/disksize", O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		err(1, "zram");
-	/* The first row that needs it sets it up, the others find it in use. */
-	if (write(fd, size, sizeof(size)) == sizeof(size)) {
-		close(fd);
-		info->version = 1;
-		info->last_page = 512 * MIB / PAGE - 1;
-		memcpy(header + PAGE - 10, "SWAPSPACE2", 10);
-		fd = open(device, O_WRONLY | O_CLOEXEC);
-		if (fd < 0 || write(fd, header, PAGE) != PAGE || fsync(fd) ||
-		    swapon(device, 0))
-			err(1, "swapon");
-	}
-	close(fd);
-	return true;
-}
-
-static bool armed_swap(struct area *area)
-{
-	return setup_swap(area) && setup_rwp(area);
+	for (size_t i = 0; i < part(area); i += PAGE)
+		(void)*(volatile char *)(area->mem + i);
 }
 
 static void scan_present(struct area *area)
@@ -228,6 +216,7 @@ static void read_pagemap(struct area *area)
 static const struct row table[] = {
 	{ "fault on nothing, write", NULL, empty, write_all },
 	{ "fault on nothing, read", NULL, empty, read_all },
+	{ "fault on a file, private", setup_private, empty, read_all },
 	{ "fault that copies, file", setup_private, empty_and_read, write_all },
 	{ "fault that copies, after fork", anonymous_only, prepare_and_fork,
 	  write_all, end_child },
@@ -236,12 +225,14 @@ static const struct row table[] = {
 	  mprotect_and_back },
 	{ "mprotect, none and back", setup_populated, prepare,
 	  mprotect_none_and_back },
-	{ "mmap and munmap, empty", NULL, empty, map_unmap, .operations = 1 },
-	{ "munmap", NULL, map_and_prepare, unmap },
-	{ "swap-out", setup_swap, prepare, page_out, expect_out },
-	{ "swap-in", setup_swap, prepare_and_page_out, read_all },
 	{ "scan, present", setup_populated, prepare, scan_present },
 	{ "read pagemap", setup_populated, prepare, read_pagemap },
+	{ "mmap and munmap, empty", NULL, empty, map_unmap, .operations = 1 },
+	{ "munmap", NULL, map_and_prepare, unmap, .slow = true },
+	{ "swap-out", setup_populated, prepare_huge, page_out, expect_out,
+	  .slow = true, .not_hugetlb = true },
+	{ "swap-in", setup_populated, prepare_and_page_out, swap_in,
+	  .slow = true, .not_hugetlb = true },
 };
 
 static const struct row armed_table[] = {
@@ -250,11 +241,14 @@ static const struct row armed_table[] = {
 	  mprotect_and_back },
 	{ "armed: mprotect, none and back", setup_rwp, prepare,
 	  mprotect_none_and_back },
-	{ "armed: munmap", setup_rwp, map_and_prepare, unmap },
-	{ "armed: swap-out", armed_swap, prepare, page_out, expect_out },
-	{ "armed: swap-in", armed_swap, prepare_and_page_out, read_all },
 	{ "armed: scan, present", setup_rwp, prepare, scan_present },
 	{ "armed: read pagemap", setup_rwp, prepare, read_pagemap },
+	{ "armed: swap-out", setup_rwp, prepare_huge, page_out, expect_out,
+	  .slow = true, .not_hugetlb = true },
+	{ "armed: swap-in", setup_rwp, prepare_and_page_out, swap_in,
+	  .slow = true, .not_hugetlb = true },
+	/* The last one: it leaves no memory behind. */
+	{ "armed: munmap", setup_rwp, map_and_prepare, unmap, .slow = true },
 };
 
 const struct rows price_rows = { table, ARRAY_SIZE(table) };

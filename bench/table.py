@@ -23,7 +23,15 @@ def collect(folder):
         if not all(map(os.path.exists, names)):
             continue
         first, second = map(fig.load, names)
-        bad += [(kernel, *line) for line in fig.disagreement(first, second)]
+        bad += [f"{kernel}: {key}: the runs do not agree: {one} and {other}"
+                for key, one, other in fig.disagreement(first, second)
+                + fig.disagreement(*map(fig.load_truth, names))]
+        # What a later kernel cannot do is not our fault: n/a, and said.
+        for key in fig.failed(first):
+            if kernel != "peer":
+                bad.append(f"{kernel}: {key}: failed")
+            else:
+                print(f"note: {kernel}: {key} failed in both runs")
         beside = [f"{folder}/bench-{kernel}.{run}.json" for run in ("smp", "locks")]
         smp, locks = (fig.load(name) if os.path.exists(name) else {} for name in beside)
         for key, line in first.items():
@@ -103,9 +111,8 @@ def main():
                        for title, limit, found in fig.check_limits(figures)],
         }, file, indent=1)
         file.write("\n")
-    for kernel, key, one, other in bad:
-        print(f"error: {kernel}: '{key[0]}' ({key[1]}, {key[2]} MiB): the runs do not agree: "
-              f"{one} and {other}", file=sys.stderr)
+    for line in bad:
+        print(f"error: {line}", file=sys.stderr)
     sys.exit(bool(bad))
 
 

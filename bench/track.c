@@ -57,12 +57,12 @@ static void unprotect(struct area *area)
 
 static void read_all(struct area *area)
 {
-	touch_read(area, 1);
+	touch_read(area, area->step);
 }
 
 static void write_all(struct area *area)
 {
-	touch_write(area, 1);
+	touch_write(area, area->step);
 }
 
 /* Arm, then make one unit in area->arg hot; 0: none. */
@@ -175,8 +175,6 @@ static const struct row table[] = {
 	{ "resolve", setup_rwp, arm, resolve },
 	{ "async fault, read", setup_rwp, arm, read_all },
 	{ "async fault, write", setup_rwp, arm, write_all },
-	{ "sync fault, read", setup_rwp_sync, arm, read_all, .slow = true },
-	{ "sync fault, write", setup_rwp_sync, arm, write_all, .slow = true },
 	{ "scan, none hot", setup_rwp, arm_and_read, scan_accessed,
 	  expect_found, 0 },
 	{ "scan, 1% hot", setup_rwp, arm_and_read, scan_accessed,
@@ -191,12 +189,13 @@ static const struct row table[] = {
 	  scan_and_arm_all, expect_found, 100 },
 	{ "scan and arm all, all hot", setup_rwp, arm_and_read,
 	  scan_and_arm_all, expect_found, 1 },
+	{ "sync fault, read", setup_rwp_sync, arm, read_all, .slow = true },
+	{ "sync fault, write", setup_rwp_sync, arm, write_all, .slow = true },
 
 	{ "WP protect", setup_wp, unprotect, protect },
 	{ "WP protect what is protected", setup_wp, protect, protect },
 	{ "WP unprotect", setup_wp, protect, unprotect },
 	{ "WP async fault", setup_wp, protect, write_all },
-	{ "WP sync fault", setup_wp_sync, protect, write_all, .slow = true },
 	{ "WP scan, none written", setup_wp, protect_and_write, scan_written,
 	  expect_found, 0 },
 	{ "WP scan, 1% written", setup_wp, protect_and_write, scan_written,
@@ -209,6 +208,7 @@ static const struct row table[] = {
 	  scan_and_protect, expect_found, 100 },
 	{ "WP scan and protect, every second", setup_wp, protect_and_write,
 	  scan_and_protect, expect_found, 2 },
+	{ "WP sync fault", setup_wp_sync, protect, write_all, .slow = true },
 };
 
 const struct rows track_rows = { table, ARRAY_SIZE(table) };
