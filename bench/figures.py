@@ -6,6 +6,7 @@ import statistics
 
 KERNELS = ("base", "series", "peer")
 AGREE = 0.005
+REFERENCE = ("anon-4K", 8)
 
 
 def load(name):

@@ -10,7 +10,8 @@ import json
 import sys
 from xml.sax.saxutils import escape
 
-PLACE = ("anon-4K", 8)
+from figures import REFERENCE
+
 COLOURS = {"base": "#9aa5b1", "series": "#1f77b4", "peer": "#e6994c"}
 LABEL, BAR, HEIGHT, GAP = 260, 420, 13, 9
 
@@ -18,7 +19,7 @@ LABEL, BAR, HEIGHT, GAP = 260, 420, 13, 9
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         data = json.load(file)
-    rows = [row for row in data["figures"] if (row["kind"], row["mib"]) == PLACE]
+    rows = [row for row in data["figures"] if (row["kind"], row["mib"]) == REFERENCE]
     svg, y = [], 30
     x = 10
     for kernel, colour in COLOURS.items():
