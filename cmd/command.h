@@ -22,6 +22,7 @@ int command_probe(int argc, char **argv);
 int command_track(int argc, char **argv);
 int command_record(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_serve(int argc, char **argv);
 
 /* Print "rwp: ..." to standard error; complain() returns EXIT_FAILED. */
 int complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

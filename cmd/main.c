@@ -14,18 +14,20 @@ static const struct command {
 	{ "track", command_track },
 	{ "record", command_record },
 	{ "report", command_report },
+	{ "serve", command_serve },
 };
 
 const char *argp_program_version = "rwp " RWP_VERSION;
 
 static const char doc[] =
-	"Track the memory of running processes with userfaultfd read-write "
+	"Track and evict the memory of running processes with userfaultfd read-write "
 	"protection.\v"
 	"Commands:\n"
 	"  probe               what the running kernel offers\n"
 	"  track PID           the working set of a running process, live\n"
 	"  record PID -o FILE  the same, into a file\n"
 	"  report FILE         what such a file says\n"
+	"  serve               evict the cold memory of virtual machines\n"
 	"\n"
 	"`rwp COMMAND --help' lists the options of each; see rwp(1).";
 

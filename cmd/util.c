@@ -11,15 +11,16 @@
 
 int complain(const char *fmt, ...)
 {
+	char text[512];
 	va_list args;
 
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
 	/* Keep the order where both go to one place. */
 	fflush(stdout);
-	fputs("rwp: ", stderr);
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-	fputc('\n', stderr);
+	/* One call, since several threads may have something to say. */
+	fprintf(stderr, "rwp: %s\n", text);
 	return EXIT_FAILED;
 }
 

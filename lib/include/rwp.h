@@ -125,7 +125,7 @@ int rwp_open(unsigned int flags, struct rwp **out, struct rwp_error *err);
 /*
  * Use descriptor @fd, received over a socket, which belongs to process @pid.
  * UFFDIO_API may have been called on it: @features then are those it was called
- * with; pass 0 to have it called here. The handle owns @fd from then on; on
+ * with. Pass 0 to have them looked up, or it called here if it was not. The handle owns @fd from then on; on
  * failure it stays with the caller. -EOPNOTSUPP: @features lack RWP.
  * Take @pid from the socket (SO_PEERCRED), not from the peer's message.
  */
@@ -509,6 +509,10 @@ int rwp_store_has(struct rwp_store *store, struct rwp_store_key key);
 int rwp_store_drop(struct rwp_store *store, struct rwp_store_key key,
 		   struct rwp_error *err);
 
+/* Forget all of @space below @end: of a process that has ended, say. */
+int rwp_store_drop_below(struct rwp_store *store, uint64_t space, uint64_t end,
+			 struct rwp_error *err);
+
 int rwp_store_sync(struct rwp_store *store, struct rwp_error *err);
 void rwp_store_stats(struct rwp_store *store, struct rwp_store_stats *stats);
 
@@ -625,6 +629,54 @@ int rwp_server_add(struct rwp_server *server, struct rwp_evictor *evictor,
 		   void *arg, struct rwp_error *err);
 int rwp_server_remove(struct rwp_server *server, struct rwp_evictor *evictor,
 		      struct rwp_error *err);
+
+/* ---- Taking machines over a socket ------------------------------------- */
+
+/* A region as the monitor describes it. */
+struct rwp_handoff_region {
+	uint64_t start; /* in the monitor's address space */
+	uint64_t size;
+	uint64_t offset; /* in the memory file */
+	uint64_t page_size; /* bytes */
+};
+
+/* A machine that was handed over; rwp_handoff_free(). One thread. */
+struct rwp_handoff {
+	pid_t pid; /* from SO_PEERCRED */
+	uid_t uid;
+	unsigned int regions, fds;
+	struct rwp_handoff_region *region;
+	int *fd; /* [0] is the userfaultfd; owned, set to -1 what you take */
+	char *text; /* the message, @text_len bytes, not terminated */
+	size_t text_len;
+};
+
+/*
+ * Parse @len bytes of text as Firecracker and its dialects write it: an array
+ * of regions, or an object with the key "regions". On success *@region, which
+ * is to be released with free(), holds the returned number of them. -EAGAIN:
+ * the text is not complete yet. -EBADMSG: it is not that. -EINVAL: a region
+ * that is empty, unaligned, overflows or overlaps another.
+ */
+int rwp_handoff_parse(const char *text, size_t len,
+		      struct rwp_handoff_region **region,
+		      struct rwp_error *err);
+
+/*
+ * Receive one machine from connected socket @sock, which stays the caller's, in
+ * at most @timeout_ms. -ETIMEDOUT: it did not come. -EBADMSG and -EINVAL: what
+ * came is none. -EPERM: the peer's process cannot be seen from here. Nothing of
+ * what was sent is trusted; whether the peer is, tell by @uid.
+ */
+int rwp_handoff_receive(int sock, unsigned int timeout_ms,
+			struct rwp_handoff **out, struct rwp_error *err);
+
+/*
+ * For descriptors that came another way: exactly one is a userfaultfd, which is
+ * put first, and the others are files. -EINVAL: not so.
+ */
+int rwp_handoff_check(struct rwp_handoff *handoff, struct rwp_error *err);
+void rwp_handoff_free(struct rwp_handoff *handoff);
 
 #ifdef __cplusplus
 }

@@ -13,8 +13,8 @@
 
 /* ---- The mode ---------------------------------------------------------- */
 
-static int switch_mode(struct rwp_evictor *evictor, enum rwp_mode mode,
-		       struct rwp_error *err)
+int rwpi_evict_mode(struct rwp_evictor *evictor, enum rwp_mode mode,
+		    struct rwp_error *err)
 {
 	int ret;
 
@@ -31,13 +31,13 @@ static int switch_mode(struct rwp_evictor *evictor, enum rwp_mode mode,
 int rwpi_evict_sync(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	evictor->sync_since = rwpi_now();
-	return switch_mode(evictor, RWP_SYNC, err);
+	return rwpi_evict_mode(evictor, RWP_SYNC, err);
 }
 
 int rwpi_evict_async(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	struct rwp_evict_stats *stats = &evictor->stats;
-	int ret = switch_mode(evictor, RWP_ASYNC, err);
+	int ret = rwpi_evict_mode(evictor, RWP_ASYNC, err);
 	uint64_t took = rwpi_now() - evictor->sync_since;
 
 	stats->sync_ns += took;

@@ -108,6 +108,8 @@ int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 _Atomic uint8_t *rwpi_unit_flags(struct rwp_evictor *evictor, uint64_t address);
 
 /* evict.c: choosing, and switching the mode. With the gate held. */
+int rwpi_evict_mode(struct rwp_evictor *evictor, enum rwp_mode mode,
+		    struct rwp_error *err);
 int rwpi_evict_sync(struct rwp_evictor *evictor, struct rwp_error *err);
 int rwpi_evict_async(struct rwp_evictor *evictor, struct rwp_error *err);
 /* Address and length of the run of chosen units that begins with @first. */

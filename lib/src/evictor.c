@@ -82,9 +82,10 @@ int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
 	pthread_mutex_init(&evictor->turn, NULL);
 	/*
 	 * A manager that died may have left it in sync mode, with threads that
-	 * wait for answers nobody remembers.
+	 * wait for answers nobody remembers. What is read on the way has no
+	 * memory to belong to yet, and is woken when that is added.
 	 */
-	ret = rwp_set_mode(rwp, RWP_ASYNC, err);
+	ret = rwpi_evict_mode(evictor, RWP_ASYNC, err);
 	if (!ret)
 		ret = rwpi_need_buffer(&evictor->page, &evictor->page_bytes,
 				       PAGES_AT_ONCE * rwpi_page_size(), err);

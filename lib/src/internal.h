@@ -71,6 +71,11 @@ int rwpi_create_error(struct rwp_error *err, int code);
 int rwpi_wrap(int fd, int pidfd, pid_t pid, pid_t tid, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err);
 
+bool rwpi_is_userfaultfd(int fd);
+
+/* The features UFFDIO_API was called with on a userfaultfd; 0: it was not. */
+uint64_t rwpi_features_of(int fd);
+
 /* Walk the mappings behind an open /proc/PID/maps. */
 int rwpi_walk_mappings(int maps, pid_t pid, rwp_mapping_fn *fn, void *arg,
 		       struct rwp_error *err);

@@ -220,19 +220,6 @@ static int make_nonblocking(int fd, struct rwp_error *err)
 	return 0;
 }
 
-static bool is_userfaultfd(int fd)
-{
-	char link[32], target[32];
-	ssize_t len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, target, sizeof(target) - 1);
-	if (len < 0)
-		return false;
-	target[len] = '\0';
-	return !strcmp(target, "anon_inode:[userfaultfd]");
-}
-
 int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 	      struct rwp **out, struct rwp_error *err)
 {
@@ -240,11 +227,13 @@ int rwp_adopt(int fd, pid_t pid, uint64_t features, unsigned int flags,
 
 	if (ret)
 		return ret;
-	if (!is_userfaultfd(fd))
+	if (!rwpi_is_userfaultfd(fd))
 		return rwpi_error(
 			err, -EINVAL,
 			"descriptor %d, received from process %d, is no userfaultfd",
 			fd, (int)pid);
+	if (!features)
+		features = rwpi_features_of(fd);
 	if (features && !(features & UFFD_FEATURE_RWP))
 		return rwpi_error(
 			err, -EOPNOTSUPP,

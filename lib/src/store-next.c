@@ -46,3 +46,20 @@ int rwpi_store_next(struct rwp_store *store, uint64_t space, uint64_t from,
 	}
 	return -ENOENT;
 }
+
+int rwp_store_drop_below(struct rwp_store *store, uint64_t space, uint64_t end,
+			 struct rwp_error *err)
+{
+	struct rwp_store_key key = { .space = space };
+	uint64_t len;
+
+	for (; !rwpi_store_next(store, space, key.offset, end, &key.offset,
+				&len);
+	     key.offset += 1U << PAGE_MIN_SHIFT) {
+		int ret = rwp_store_drop(store, key, err);
+
+		if (ret && ret != -ENOENT)
+			return ret;
+	}
+	return 0;
+}

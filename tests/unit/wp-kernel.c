@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "../vm/evict-memory.h"
-#include "uapi.h"
+#include "internal.h"
 
 /* Arming a huge mapping of a file unmaps it: there is nothing to be found. */
 const bool arms_shared_huge = false;
@@ -41,6 +41,32 @@ static int do_api(int fd, struct uffdio_api *api)
 	api->features |= wanted & RWP_FEATURES;
 	api->ioctls |= 1ULL << _UFFDIO_SET_MODE;
 	return ret;
+}
+
+/* A descriptor that came from elsewhere does not tell of RWP. */
+uint64_t __real_rwpi_features_of(int fd);
+uint64_t __wrap_rwpi_features_of(int fd);
+
+uint64_t __wrap_rwpi_features_of(int fd)
+{
+	uint64_t features = __real_rwpi_features_of(fd);
+
+	return features ? features | RWP_FEATURES : 0;
+}
+
+int __wrap_rwp_probe(struct rwp_probe *probe, struct rwp_error *err);
+
+int __wrap_rwp_probe(struct rwp_probe *probe, struct rwp_error *err)
+{
+	(void)err;
+	*probe = (struct rwp_probe){
+		.rwp = true,
+		.rwp_async = true,
+		.set_mode = true,
+		.scan = true,
+		.maps_query = true,
+	};
+	return 0;
 }
 
 static int do_register(int fd, struct uffdio_register *arg)
