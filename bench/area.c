@@ -66,6 +66,30 @@ void populate(struct area *area)
 	touch_write(area, 1);
 }
 
+void map_again(struct area *area)
+{
+	size_t size = area->size / area->step;
+
+	if (mmap(area->mem, size, PROT_READ | PROT_WRITE,
+		 (area->memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) |
+		 MAP_FIXED, area->memfd, 0) != area->mem)
+		err(1, "mmap");
+	if (area->kind == THP && madvise(area->mem, size, MADV_HUGEPAGE))
+		err(1, "MADV_HUGEPAGE");
+	if (area->uffd >= 0 &&
+	    !uffd_register(area->uffd, area->mem, size, area->mode))
+		err(1, "UFFDIO_REGISTER");
+}
+
+/* As long as there is a page table, no huge page takes its place. */
+void renew_huge(struct area *area)
+{
+	if (area->kind != THP)
+		return;
+	map_again(area);
+	populate(area);
+}
+
 void touch_read(struct area *area, size_t step)
 {
 	for (size_t i = 0; i < area->size; i += step * area->unit)

@@ -31,10 +31,11 @@ struct area {
 	size_t units;
 	int memfd;	/* what SHMEM and HUGETLB map, otherwise -1 */
 	int uffd;	/* -1 where the row does not use one */
+	uint64_t mode;	/* in which it is registered there */
 	int pagemap;
 	struct page_region *found;	/* room for one region a unit */
 	size_t nr_found;
-	size_t step;	/* of the row, if it is slow, otherwise 1 */
+	size_t step;	/* of the row; 1 unless it is slow */
 	long arg;	/* of the row */
 	void *data;	/* the row's own */
 };
@@ -74,8 +75,9 @@ struct size {
 
 /* measure.c */
 void measure(const struct rows *rows, enum kind kind, const struct size *size);
-/* The one row to measure, NULL for all */
+/* The one row to measure, and the one size in MiB; all if NULL and 0 */
 extern const char *only;
+extern size_t only_mib;
 extern bool with_sibling, with_locks;
 
 /* locks.c: the longest time that the mmap lock was held for each purpose */
@@ -95,6 +97,10 @@ const char *read_file(const char *name);
 extern const char *const kind_names[KINDS];
 void area_map(struct area *area, enum kind kind, size_t size);
 void populate(struct area *area);
+/* The first area->step-th of it: new memory, without page tables */
+void map_again(struct area *area);
+/* What was split is huge again, and populated; memory of small pages stays. */
+void renew_huge(struct area *area);
 void touch_read(struct area *area, size_t step);
 void touch_write(struct area *area, size_t step);
 

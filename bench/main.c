@@ -3,7 +3,7 @@
  * The init of the machine: run the topics named, print a JSON line for each
  * row, switch the machine off.
  *
- *   rwp-bench TOPIC... [only=ROW] [sibling] [locks]
+ *   rwp-bench TOPIC... [only=ROW] [mib=SIZE] [sibling] [locks]
  *
  * With "sibling", on two processors, a second thread of the process that is
  * measured runs on the other one. Instructions mean nothing then, shootdowns do.
@@ -131,6 +131,8 @@ int main(int argc, char **argv)
 	for (int arg = 1; arg < argc; arg++) {
 		if (!strncmp(argv[arg], "only=", 5))
 			only = argv[arg] + 5;
+		if (!strncmp(argv[arg], "mib=", 4))
+			only_mib = strtoul(argv[arg] + 4, NULL, 10);
 		with_sibling |= !strcmp(argv[arg], "sibling");
 		with_locks |= !strcmp(argv[arg], "locks");
 	}

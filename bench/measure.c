@@ -80,6 +80,7 @@ static struct counters take(const struct row *row, struct area *area)
 }
 
 const char *only;
+size_t only_mib;
 
 /* Trace the mmap lock in a run of its own: tracing costs instructions. */
 bool with_locks;
@@ -211,6 +212,8 @@ static size_t group(const struct rows *rows, size_t first)
 /* A row that fails takes nothing with it: a new process begins behind it. */
 void measure(const struct rows *rows, enum kind kind, const struct size *size)
 {
+	if (only_mib && size->size != only_mib * MIB)
+		return;
 	for (size_t i = 0; i < rows->nr;) {
 		const struct row *first = rows->rows + i;
 		size_t nr = group(rows, i);

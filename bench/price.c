@@ -115,33 +115,15 @@ static void mprotect_none_and_back(struct area *area)
 		err(1, "mprotect");
 }
 
-static void map_again(struct area *area)
-{
-	if (mmap(area->mem, part(area), PROT_READ | PROT_WRITE,
-		 (area->memfd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) |
-		 MAP_FIXED, area->memfd, 0) != area->mem)
-		err(1, "mmap");
-	if (area->kind == THP && madvise(area->mem, part(area), MADV_HUGEPAGE))
-		err(1, "MADV_HUGEPAGE");
-	if (area->uffd >= 0 && !uffd_register(area->uffd, area->mem, part(area),
-					      UFFDIO_REGISTER_MODE_RWP))
-		err(1, "UFFDIO_REGISTER");
-}
-
 static void map_and_prepare(struct area *area)
 {
 	map_again(area);
 	prepare(area);
 }
 
-/*
- * What was copied or swapped in by small pages does not become huge again while
- * there is a page table for it.
- */
 static void prepare_huge(struct area *area)
 {
-	if (area->kind == THP)
-		map_again(area);
+	renew_huge(area);
 	prepare(area);
 }
 

@@ -18,6 +18,7 @@
 static bool setup(struct area *area, uint64_t features, uint64_t mode)
 {
 	area->uffd = uffd_open(features);
+	area->mode = mode;
 	if (area->uffd < 0 ||
 	    !uffd_register(area->uffd, area->mem, area->size, mode))
 		return false;
@@ -73,23 +74,39 @@ static void arm_and_read(struct area *area)
 		touch_read(area, area->arg);
 }
 
+/* A write to a protected huge page splits it. */
+static void renew_and_protect(struct area *area)
+{
+	renew_huge(area);
+	protect(area);
+}
+
 static void protect_and_write(struct area *area)
 {
-	protect(area);
+	renew_and_protect(area);
 	if (area->arg)
 		touch_write(area, area->arg);
 }
 
-static void expect_found(struct area *area)
+static void expect(struct area *area, size_t unit)
 {
 	size_t hot = area->arg ? (area->units + area->arg - 1) / area->arg : 0;
 	size_t found = 0;
 
 	for (size_t i = 0; i < area->nr_found; i++)
-		found += (area->found[i].end - area->found[i].start) /
-			 area->unit;
+		found += (area->found[i].end - area->found[i].start) / unit;
 	if (found != hot)
 		errx(1, "the scan found %zu of %zu hot pages", found, hot);
+}
+
+static void expect_found(struct area *area)
+{
+	expect(area, area->unit);
+}
+
+static void expect_written(struct area *area)
+{
+	expect(area, area->kind == THP ? PAGE : area->unit);
 }
 
 static void scan_accessed(struct area *area)
@@ -195,19 +212,19 @@ static const struct row table[] = {
 	{ "WP protect", setup_wp, unprotect, protect },
 	{ "WP protect what is protected", setup_wp, protect, protect },
 	{ "WP unprotect", setup_wp, protect, unprotect },
-	{ "WP async fault", setup_wp, protect, write_all },
+	{ "WP async fault", setup_wp, renew_and_protect, write_all },
 	{ "WP scan, none written", setup_wp, protect_and_write, scan_written,
-	  expect_found, 0 },
+	  expect_written, 0 },
 	{ "WP scan, 1% written", setup_wp, protect_and_write, scan_written,
-	  expect_found, 100 },
+	  expect_written, 100 },
 	{ "WP scan, every second", setup_wp, protect_and_write, scan_written,
-	  expect_found, 2 },
+	  expect_written, 2 },
 	{ "WP scan, all written", setup_wp, protect_and_write, scan_written,
-	  expect_found, 1 },
+	  expect_written, 1 },
 	{ "WP scan and protect, 1% written", setup_wp, protect_and_write,
-	  scan_and_protect, expect_found, 100 },
+	  scan_and_protect, expect_written, 100 },
 	{ "WP scan and protect, every second", setup_wp, protect_and_write,
-	  scan_and_protect, expect_found, 2 },
+	  scan_and_protect, expect_written, 2 },
 	{ "WP sync fault", setup_wp_sync, protect, write_all, .slow = true },
 };
 
