@@ -160,7 +160,7 @@ static void readings_of(const struct row *row, struct area *area,
 			least = taken + i;
 	}
 
-	print_name(row, area->kind, area->size);
+	print_name(row, area->kind, size->size);
 	printf(", \"operations\": %zu", operations);
 	printf(", \"flushes\": %lu, \"shootdowns\": %lu, \"faults\": %lu",
 	       least->flushes, least->shootdowns, least->faults);
