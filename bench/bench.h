@@ -56,6 +56,8 @@ struct row {
 	bool slow;
 	/* hugetlbfs does not have it */
 	bool not_hugetlb;
+	/* It splits huge pages; left out for 2 GiB of them, made anew each time */
+	bool splits;
 };
 
 struct rows {
@@ -75,9 +77,8 @@ struct size {
 
 /* measure.c */
 void measure(const struct rows *rows, enum kind kind, const struct size *size);
-/* The one row to measure, and the one size in MiB; all if NULL and 0 */
+/* The one row to measure, NULL for all */
 extern const char *only;
-extern size_t only_mib;
 extern bool with_sibling, with_locks;
 
 /* locks.c: the longest time that the mmap lock was held for each purpose */

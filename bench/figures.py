@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The readings of the runs, as figures, and the limits they have to keep."""
 
+import glob
 import json
 import statistics
 
@@ -9,21 +10,23 @@ AGREE = 0.005
 REFERENCE = ("anon-4K", 8)
 
 
-def load(name):
-    """The lines of one run: {(row, kind, MiB): line}."""
-    figures = {}
-    with open(name, encoding="utf-8") as lines:
-        for line in map(json.loads, lines):
-            if "row" in line:
-                figures[line["row"], line["kind"], line["mib"]] = line
-    return figures
+def lines_of(folder, kernel, run):
+    """All lines of the boots of one run; each has measured one topic."""
+    for name in sorted(glob.glob(f"{folder}/bench-{kernel}.{run}.*.json")):
+        with open(name, encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
 
 
-def load_truth(name):
+def load(folder, kernel, run):
+    """The rows of one run: {(row, kind, MiB): line}."""
+    return {(line["row"], line["kind"], line["mib"]): line
+            for line in lines_of(folder, kernel, run) if "row" in line}
+
+
+def load_truth(folder, kernel, run):
     """What each method found: {(method, workload): line}."""
-    with open(name, encoding="utf-8") as lines:
-        return {(line["method"], line["workload"]): line
-                for line in map(json.loads, lines) if "method" in line}
+    return {(line["method"], line["workload"]): line
+            for line in lines_of(folder, kernel, run) if "method" in line}
 
 
 def truth(lines):

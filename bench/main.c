@@ -3,7 +3,7 @@
  * The init of the machine: run the topics named, print a JSON line for each
  * row, switch the machine off.
  *
- *   rwp-bench TOPIC... [only=ROW] [mib=SIZE] [sibling] [locks]
+ *   rwp-bench TOPIC... [only=ROW] [sibling] [locks]
  *
  * With "sibling", on two processors, a second thread of the process that is
  * measured runs on the other one. Instructions mean nothing then, shootdowns do.
@@ -74,19 +74,30 @@ static void core(void)
 	measure(&mode_rows, ANON, &size);
 }
 
-/* Touching 2 GiB for the first time takes much of the time of a run. */
-static void kinds(void)
+static void track(size_t size, unsigned int readings, bool warm_up)
 {
-	static const struct size sizes[] = {
-		{ 16 * MIB, 5, true }, { 256 * MIB, 3 }, { 2048 * MIB, 2 },
-	};
+	const struct size this = { size, readings, warm_up };
 
 	for (enum kind kind = 0; kind < KINDS; kind++) {
-		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-			measure(&track_rows, kind, sizes + i);
-			measure(&armed_rows, kind, sizes + i);
-		}
+		measure(&track_rows, kind, &this);
+		measure(&armed_rows, kind, &this);
 	}
+}
+
+static void small(void)
+{
+	track(16 * MIB, 5, true);
+}
+
+static void medium(void)
+{
+	track(256 * MIB, 3, false);
+}
+
+/* Touching it for the first time takes most of the time. */
+static void large(void)
+{
+	track(2048 * MIB, 2, false);
 }
 
 /* Of huge pages more memory is taken, for there are fewer of them. */
@@ -115,7 +126,9 @@ static const struct {
 	void (*run)(void);
 } topics[] = {
 	{ "core", core },
-	{ "kinds", kinds },
+	{ "small", small },
+	{ "medium", medium },
+	{ "large", large },
 	{ "price", price },
 	{ "peers", peers },
 	{ "truth", truth },
@@ -131,8 +144,6 @@ int main(int argc, char **argv)
 	for (int arg = 1; arg < argc; arg++) {
 		if (!strncmp(argv[arg], "only=", 5))
 			only = argv[arg] + 5;
-		if (!strncmp(argv[arg], "mib=", 4))
-			only_mib = strtoul(argv[arg] + 4, NULL, 10);
 		with_sibling |= !strcmp(argv[arg], "sibling");
 		with_locks |= !strcmp(argv[arg], "locks");
 	}

@@ -80,7 +80,6 @@ static struct counters take(const struct row *row, struct area *area)
 }
 
 const char *only;
-size_t only_mib;
 
 /* Trace the mmap lock in a run of its own: tracing costs instructions. */
 bool with_locks;
@@ -172,10 +171,13 @@ static void readings_of(const struct row *row, struct area *area,
 	fflush(stdout);
 }
 
-static bool wanted(const struct row *row, enum kind kind)
+static bool wanted(const struct row *row, enum kind kind, size_t size)
 {
-	return (!only || !strcmp(only, row->name)) &&
-	       !(row->not_hugetlb && kind == HUGETLB);
+	if (row->not_hugetlb && kind == HUGETLB)
+		return false;
+	if (row->splits && kind == THP && size > 256 * MIB)
+		return false;
+	return !only || !strcmp(only, row->name);
 }
 
 /* Writes a byte to done after each row. */
@@ -191,7 +193,7 @@ static void child(const struct row *rows, size_t nr, enum kind kind,
 	if (rows->setup && !rows->setup(&area))
 		return;
 	for (size_t i = 0; i < nr; i++) {
-		if (wanted(rows + i, kind))
+		if (wanted(rows + i, kind, size->size))
 			readings_of(rows + i, &area, size);
 		if (write(done, "", 1) != 1)
 			err(1, "pipe");
@@ -212,8 +214,6 @@ static size_t group(const struct rows *rows, size_t first)
 /* A row that fails takes nothing with it: a new process begins behind it. */
 void measure(const struct rows *rows, enum kind kind, const struct size *size)
 {
-	if (only_mib && size->size != only_mib * MIB)
-		return;
 	for (size_t i = 0; i < rows->nr;) {
 		const struct row *first = rows->rows + i;
 		size_t nr = group(rows, i);
@@ -222,7 +222,7 @@ void measure(const struct rows *rows, enum kind kind, const struct size *size)
 		ssize_t got;
 		pid_t pid;
 
-		if (!wanted(first, kind) && nr == 1) {
+		if (!wanted(first, kind, size->size) && nr == 1) {
 			i++;
 			continue;
 		}

@@ -4,12 +4,11 @@
 
 usage: table.py FOLDER OUT.json VERSION-OF-BASE VERSION-OF-PEER
 
-FOLDER has bench-KERNEL.RUN.json. Exit code 1: two runs do not agree. A limit
+FOLDER has bench-KERNEL.RUN.TOPIC.json. Exit code 1: two runs do not agree. A limit
 that is not kept is said in the table and does not fail the run.
 """
 
 import json
-import os
 import sys
 
 import figures as fig
@@ -19,21 +18,17 @@ def collect(folder):
     """All figures, {key: {kernel: figure}}, and the lines that do not agree."""
     figures, bad = {}, []
     for kernel in fig.KERNELS:
-        names = [f"{folder}/bench-{kernel}.{run}.json" for run in (1, 2)]
-        if not all(map(os.path.exists, names)):
-            continue
-        first, second = map(fig.load, names)
+        first, second = (fig.load(folder, kernel, run) for run in (1, 2))
         bad += [f"{kernel}: {key}: the runs do not agree: {one} and {other}"
                 for key, one, other in fig.disagreement(first, second)
-                + fig.disagreement(*map(fig.load_truth, names))]
+                + fig.disagreement(*(fig.load_truth(folder, kernel, run) for run in (1, 2)))]
         # What a later kernel cannot do is not our fault: n/a, and said.
         for key in fig.failed(first):
             if kernel != "peer":
                 bad.append(f"{kernel}: {key}: failed")
             else:
                 print(f"note: {kernel}: {key} failed in both runs")
-        beside = [f"{folder}/bench-{kernel}.{run}.json" for run in ("smp", "locks")]
-        smp, locks = (fig.load(name) if os.path.exists(name) else {} for name in beside)
+        smp, locks = (fig.load(folder, kernel, run) for run in ("smp", "locks"))
         for key, line in first.items():
             if "insn" in line:
                 figures.setdefault(key, {})[kernel] = fig.figure(
@@ -111,7 +106,7 @@ def main():
     figures, bad = collect(folder)
     print_table(figures)
     print_limits(figures)
-    truth = fig.truth(fig.load_truth(f"{folder}/bench-series.1.json"))
+    truth = fig.truth(fig.load_truth(folder, "series", 1))
     if truth:
         print_truth(truth)
     write(out, {
