@@ -17,7 +17,7 @@ import figures as fig
 def collect(folder):
     """All figures, {key: {kernel: figure}}, and the lines that do not agree."""
     figures, bad = {}, []
-    for kernel in fig.KERNELS:
+    for kernel in ("series", "peer", "base"):
         first, second = (fig.load(folder, kernel, run) for run in (1, 2))
         bad += [f"{kernel}: {key}: the runs do not agree: {one} and {other}"
                 for key, one, other in fig.disagreement(first, second)
@@ -33,11 +33,15 @@ def collect(folder):
             if "insn" in line:
                 figures.setdefault(key, {})[kernel] = fig.figure(
                     line, smp.get(key), locks.get(key))
-    return figures, bad
+    kinds = list(dict.fromkeys(key[1] for key in figures))
+    order = sorted(figures, key=lambda key: (kinds.index(key[1]), key[2]))
+    return {key: figures[key] for key in order}, bad
 
 
 def number(figure):
-    return f"{figure['insn']:,.0f}" if figure else "n/a"
+    if not figure:
+        return "n/a"
+    return f"{figure['insn']:,.{1 if figure['insn'] < 1000 else 0}f}"
 
 
 def ratio(one, other):
