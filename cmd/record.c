@@ -31,29 +31,35 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* What a recording is made of. */
+struct taking {
+	struct recorder *recorder;
+	unsigned long long windows;
+};
+
+static int take(struct session *session, void *arg)
+{
+	struct taking *taking = arg;
+	int code = recorder_add(taking->recorder, session);
+
+	taking->windows += !code;
+	return code;
+}
+
 static int record(struct session *session, const struct options *options)
 {
-	enum session_end end = SESSION_GOES_ON;
-	struct recorder *recorder;
-	uint64_t windows = 0;
-	int code = recorder_open(options->path, session, &recorder);
+	struct taking taking = { 0 };
+	enum session_end end;
+	int code = recorder_open(options->path, session, &taking.recorder);
 
 	if (code)
 		return code;
-	while (!options->session.count || windows < options->session.count) {
-		end = session_window(session);
-		if (end != SESSION_GOES_ON)
-			break;
-		code = recorder_add(recorder, session);
-		if (code)
-			break;
-		windows++;
-	}
-	if (recorder_close(recorder))
+	code = session_run(session, &options->session, take, &taking, &end);
+	if (recorder_close(taking.recorder))
 		code = EXIT_FAILED;
 	fprintf(stderr, "rwp: %llu windows of process %d (%s) in %s%s\n",
-		(unsigned long long)windows, (int)session->pid, session->name,
-		options->path, end == SESSION_GONE ? "; it has ended" : "");
+		taking.windows, (int)session->pid, session->name, options->path,
+		end == SESSION_GONE ? "; it has ended" : "");
 	return code || end != SESSION_FAILED ? code : EXIT_FAILED;
 }
 
@@ -65,15 +71,12 @@ int command_record(int argc, char **argv)
 		  0 },
 		{ 0 },
 	};
-	static const struct argp_child children[] = {
-		{ &session_argp, 0, NULL, 0 }, { 0 }
-	};
 	static const struct argp argp = {
 		.options = option_list,
 		.parser = parse,
 		.args_doc = "PID",
 		.doc = "Record which memory of a running process is in use, for `rwp report'.",
-		.children = children,
+		.children = session_children,
 	};
 	struct options options = { 0 };
 	struct session session;

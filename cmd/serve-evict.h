@@ -13,7 +13,7 @@ struct evict_rule {
 };
 
 /*
- * @count pages have each age. Those of @windows and more go (0: none for their
+ * serve-rule.c: @count pages have each age. Those of @windows and more go (0: none for their
  * age), and as many of the oldest others as are beyond @target pages (0: none).
  */
 struct evict_rule evict_rule(const uint64_t *count, uint64_t windows,

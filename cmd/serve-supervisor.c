@@ -304,5 +304,9 @@ int supervise(const struct serve_options *options,
 		}
 		pause_a_while(&supervisor);
 	} while (true);
+	for (unsigned int i = 0; i < supervisor.count; i++)
+		close(supervisor.kept[i].fd);
+	free(supervisor.kept);
+	close(supervisor.signals);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }

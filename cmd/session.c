@@ -126,10 +126,13 @@ static const struct argp_option option_list[] = {
 	{ 0 },
 };
 
-const struct argp session_argp = {
+static const struct argp session_argp = {
 	.options = option_list,
 	.parser = parse,
 };
+
+const struct argp_child session_children[] = { { &session_argp, 0, NULL, 0 },
+					       { 0 } };
 
 /* What the kernel lacks is told before anything is done to the process. */
 static int check_kernel(void)
@@ -201,7 +204,8 @@ static enum session_end sleep_until_next(struct session *session)
 	return SESSION_STOPPED;
 }
 
-enum session_end session_window(struct session *session)
+/* Wait until the window ends, and read it. */
+static enum session_end session_window(struct session *session)
 {
 	enum session_end end = sleep_until_next(session);
 	struct rwp_error error;
@@ -225,6 +229,23 @@ enum session_end session_window(struct session *session)
 	if (session->next < now(CLOCK_MONOTONIC))
 		session->next = now(CLOCK_MONOTONIC) + session->interval;
 	return SESSION_GOES_ON;
+}
+
+int session_run(struct session *session, const struct session_options *options,
+		int (*each)(struct session *session, void *arg), void *arg,
+		enum session_end *end)
+{
+	int code = EXIT_OK;
+
+	*end = SESSION_GOES_ON;
+	for (uint64_t i = 0; !code && (!options->count || i < options->count);
+	     i++) {
+		*end = session_window(session);
+		if (*end != SESSION_GOES_ON)
+			break;
+		code = each(session, arg);
+	}
+	return code;
 }
 
 void session_close(struct session *session)

@@ -3,6 +3,7 @@
 #ifndef RWP_SESSION_H
 #define RWP_SESSION_H
 
+#include <argp.h>
 #include <rwp.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -36,15 +37,23 @@ struct session_options {
 	bool suspend_seccomp;
 };
 
-/* The options that track and record have in common, to be made a child parser. */
-extern const struct argp session_argp;
+/*
+ * The options that track and record have in common, as a child parser whose input
+ * is a struct session_options.
+ */
+extern const struct argp_child session_children[];
 
 /* Attach and begin the first window. Returns an exit code. */
 int session_open(struct session *session,
 		 const struct session_options *options);
 
-/* Wait until the window ends, and read it. */
-enum session_end session_window(struct session *session);
+/*
+ * Call @each after every window, as many as were asked for, or until something
+ * ends it. What @each returns other than 0 ends it too, and is returned.
+ */
+int session_run(struct session *session, const struct session_options *options,
+		int (*each)(struct session *session, void *arg), void *arg,
+		enum session_end *end);
 
 /* Leave the process as it was. */
 void session_close(struct session *session);

@@ -83,6 +83,14 @@ static int report_end(const struct session *session, enum session_end end)
 	}
 }
 
+static int show(struct session *session, void *arg)
+{
+	const struct options *options = arg;
+
+	options->print(session, &options->style);
+	return finish_output();
+}
+
 int command_track(int argc, char **argv)
 {
 	static const struct argp_option option_list[] = {
@@ -98,19 +106,16 @@ int command_track(int argc, char **argv)
 		{ "color", KEY_COLOR, "WHEN", 0, "always, never or auto", 5 },
 		{ 0 },
 	};
-	static const struct argp_child children[] = {
-		{ &session_argp, 0, NULL, 0 }, { 0 }
-	};
 	static const struct argp argp = {
 		.options = option_list,
 		.parser = parse,
 		.args_doc = "PID",
 		.doc = "Show which memory of a running process is in use.",
-		.children = children,
+		.children = session_children,
 	};
 	struct options options = { 0 };
-	enum session_end end = SESSION_GOES_ON;
 	struct session session;
+	enum session_end end;
 	int code;
 
 	parse_options(&argp, argc, argv, &options);
@@ -119,16 +124,7 @@ int command_track(int argc, char **argv)
 		return code;
 	if (options.print == print_csv)
 		print_csv_header();
-	for (uint64_t i = 0;
-	     !options.session.count || i < options.session.count; i++) {
-		end = session_window(&session);
-		if (end != SESSION_GOES_ON)
-			break;
-		options.print(&session, &options.style);
-		code = finish_output();
-		if (code)
-			break;
-	}
+	code = session_run(&session, &options.session, show, &options, &end);
 	session_close(&session);
 	return code ? code : report_end(&session, end);
 }

@@ -91,26 +91,73 @@ static int choose_run(const struct rwp_run *run, void *arg)
 	return chooser->batch->count == chooser->max;
 }
 
+/* What is to be evicted of a memory: ranges by rising address. */
+struct wanted {
+	const struct rwp_range *range;
+	unsigned int count;
+};
+
+/* The part of @range that lies within @start and @end, in whole units. */
+static bool clip(const struct evict_memory *memory, struct rwp_range range,
+		 uint64_t *start, uint64_t *end)
+{
+	uint64_t to = range.start + range.len;
+
+	if (range.start > *start)
+		*start = range.start;
+	if (to < *end)
+		*end = to;
+	if (*start >= *end)
+		return false;
+	*start = (*start + memory->unit - 1) & ~(memory->unit - 1);
+	*end &= ~(memory->unit - 1);
+	return *start < *end;
+}
+
+static int choose_range(struct rwp_evictor *evictor, struct chooser *chooser,
+			struct rwp_range range, struct rwp_error *err)
+{
+	int ret;
+
+	chooser->cold_from = 0;
+	chooser->cold_to = 0;
+	ret = rwp_scan(evictor->rwp, range,
+		       RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED, choose_run,
+		       chooser, err);
+	if (ret < 0)
+		return ret;
+	if (chooser->cold_to)
+		choose_covered(chooser, chooser->cold_from, chooser->cold_to);
+	return 0;
+}
+
 /* Choose up to @max units of the window, or only count them. */
-static int choose(struct rwp_evictor *evictor, unsigned int max,
-		  bool count_only, struct rwp_error *err)
+static int choose(struct rwp_evictor *evictor, const struct wanted *wanted,
+		  unsigned int max, bool count_only, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
-	struct rwp_range window = { batch->start, batch->len };
 	struct chooser chooser = {
 		.batch = batch,
 		.max = max,
 		.count_only = count_only,
 	};
-	int ret;
 
 	batch->count = 0;
-	ret = rwp_scan(evictor->rwp, window,
-		       RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED, choose_run,
-		       &chooser, err);
-	if (ret < 0)
-		return ret;
-	choose_covered(&chooser, chooser.cold_from, chooser.cold_to);
+	for (unsigned int i = 0; i < wanted->count && batch->count < max;
+	     i++) {
+		uint64_t start = batch->start, end = start + batch->len;
+		int ret;
+
+		if (wanted->range[i].start >= end)
+			break;
+		if (!clip(batch->memory, wanted->range[i], &start, &end))
+			continue;
+		ret = choose_range(evictor, &chooser,
+				   (struct rwp_range){ start, end - start },
+				   err);
+		if (ret)
+			return ret;
+	}
 	return 0;
 }
 
@@ -206,11 +253,12 @@ void rwpi_batch_end(struct rwp_evictor *evictor)
  * Is there anything to be had? Without disturbing anybody. 1 means yes; a dry run
  * counts all there is, and goes no further.
  */
-static int look_first(struct rwp_evictor *evictor, struct rwp_error *err)
+static int look_first(struct rwp_evictor *evictor, const struct wanted *wanted,
+		      struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
 	bool dry_run = evictor->options.dry_run;
-	int ret = choose(evictor, dry_run ? UINT_MAX : 1, true, err);
+	int ret = choose(evictor, wanted, dry_run ? UINT_MAX : 1, true, err);
 
 	if (ret || !batch->count)
 		return ret;
@@ -221,7 +269,8 @@ static int look_first(struct rwp_evictor *evictor, struct rwp_error *err)
 }
 
 /* Sync first; what is still armed after that is ours. */
-static int begin(struct rwp_evictor *evictor, struct rwp_error *err)
+static int begin(struct rwp_evictor *evictor, const struct wanted *wanted,
+		 struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
 	int ret = rwpi_evict_sync(evictor, err);
@@ -229,7 +278,7 @@ static int begin(struct rwp_evictor *evictor, struct rwp_error *err)
 	if (ret)
 		return ret;
 	memset((void *)batch->flags, 0, batch->len / batch->memory->unit);
-	ret = choose(evictor, batch->max, false, err);
+	ret = choose(evictor, wanted, batch->max, false, err);
 	if (!ret && batch->count) {
 		evictor->stats.asked += batch->count;
 		return 0;
@@ -239,24 +288,28 @@ static int begin(struct rwp_evictor *evictor, struct rwp_error *err)
 	return ret ? ret : -ENOENT;
 }
 
-/* Evict the first units of a window. @next is where the next one begins. */
+/*
+ * Evict the first units of a window that begins at @start. All that is wanted in
+ * it takes one switch of the mode. @next is where the next window may begin.
+ */
 static int64_t window(struct rwp_evictor *evictor, struct evict_memory *memory,
-		      uint64_t start, uint64_t end, uint64_t *next,
-		      struct rwp_error *err)
+		      const struct wanted *wanted, uint64_t start,
+		      uint64_t *next, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
+	uint64_t left = memory->range.start + memory->range.len - start;
 	uint64_t len = batch->room * memory->unit;
 	int ret;
 
 	batch->start = start;
-	batch->len = end - start < len ? end - start : len;
+	batch->len = left < len ? left : len;
 	*next = start + batch->len;
 
 	rwpi_gate_enter(evictor, false);
 	batch->memory = memory;
-	ret = look_first(evictor, err);
+	ret = look_first(evictor, wanted, err);
 	if (ret > 0)
-		ret = begin(evictor, err);
+		ret = begin(evictor, wanted, err);
 	else
 		batch->count = 0;
 	if (ret || !batch->count) {
@@ -290,67 +343,88 @@ static void pace(const struct rwp_evictor *evictor, uint64_t since,
 	nanosleep(&pause, NULL);
 }
 
-/* The part of @range that lies in @memory, in whole units. */
-static bool clip(const struct evict_memory *memory, struct rwp_range range,
-		 uint64_t *start, uint64_t *end)
+/* The ranges by rising address that lie in one memory, window by window. */
+static int64_t evict_memory(struct rwp_evictor *evictor,
+			    struct evict_memory *memory, struct wanted wanted,
+			    struct rwp_error *err)
 {
-	uint64_t to = range.start + range.len;
-	uint64_t memory_end = memory->range.start + memory->range.len;
+	uint64_t since = rwpi_now(), bytes = 0, next = memory->range.start;
+	int64_t got = batch_room(evictor, memory, err), evicted = 0;
 
-	*start = range.start > memory->range.start ? range.start :
-						     memory->range.start;
-	*end = to < memory_end ? to : memory_end;
-	if (*start >= *end)
-		return false;
-	*start = (*start + memory->unit - 1) & ~(memory->unit - 1);
-	*end &= ~(memory->unit - 1);
-	return *start < *end;
+	while (got >= 0 && wanted.count) {
+		uint64_t start = next;
+		uint64_t end = memory->range.start + memory->range.len;
+
+		if (!clip(memory, wanted.range[0], &start, &end)) {
+			wanted.range++;
+			wanted.count--;
+			continue;
+		}
+		got = window(evictor, memory, &wanted, start, &next, err);
+		if (got < 0)
+			return got;
+		evicted += got;
+		bytes += got * memory->unit;
+		pace(evictor, since, bytes);
+	}
+	return got < 0 ? got : evicted;
 }
 
-static int64_t evict_range(struct rwp_evictor *evictor, struct rwp_range range,
-			   struct rwp_error *err)
+static int64_t evict_rising(struct rwp_evictor *evictor, struct wanted wanted,
+			    struct rwp_error *err)
 {
-	uint64_t since = rwpi_now(), bytes = 0, start, end;
 	int64_t evicted = 0;
 
 	for (unsigned int i = 0; i < evictor->memories; i++) {
-		struct evict_memory *memory = &evictor->memory[i];
-		int64_t got;
+		int64_t got = evict_memory(evictor, &evictor->memory[i], wanted,
+					   err);
 
-		if (!clip(memory, range, &start, &end))
-			continue;
-		got = batch_room(evictor, memory, err);
-		while (got >= 0 && start < end) {
-			got = window(evictor, memory, start, end, &start, err);
-			if (got < 0)
-				break;
-			evicted += got;
-			bytes += got * memory->unit;
-			pace(evictor, since, bytes);
-		}
 		if (got < 0)
 			return got;
+		evicted += got;
 	}
 	return evicted;
+}
+
+/* How many ranges from the first on rise and do not overlap. */
+static int64_t count_rising(struct wanted wanted, struct rwp_error *err)
+{
+	uint64_t end = 0;
+
+	for (unsigned int i = 0; i < wanted.count; i++) {
+		int ret = rwpi_check_range(wanted.range[i], err);
+
+		if (ret)
+			return i ? (int64_t)i : ret;
+		if (wanted.range[i].start < end)
+			return i;
+		end = wanted.range[i].start + wanted.range[i].len;
+	}
+	return wanted.count;
 }
 
 int64_t rwp_evict(struct rwp_evictor *evictor, const struct rwp_range *range,
 		  unsigned int count, struct rwp_error *err)
 {
+	struct wanted wanted = { range, count };
 	int64_t evicted = 0;
 
 	pthread_mutex_lock(&evictor->turn);
-	for (unsigned int i = 0; i < count; i++) {
-		int64_t got = rwpi_check_range(range[i], err);
+	while (wanted.count) {
+		int64_t rising = count_rising(wanted, err), got = rising;
 
-		if (!got)
-			got = evict_range(evictor, range[i], err);
+		if (rising >= 0)
+			got = evict_rising(
+				evictor,
+				(struct wanted){ wanted.range, rising }, err);
 		if (got < 0) {
 			evictor->stats.last_error = got;
 			evicted = got;
 			break;
 		}
 		evicted += got;
+		wanted.range += rising;
+		wanted.count -= rising;
 	}
 	pthread_mutex_unlock(&evictor->turn);
 	return evicted;

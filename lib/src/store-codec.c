@@ -36,7 +36,7 @@ static int compress(struct rwp_store *store, const void *data, unsigned int len,
 }
 
 void rwpi_encode(struct rwp_store *store, const void *data, unsigned int len,
-		 void *out, struct store_record *record)
+		 bool in_place, void *out, struct store_record *record)
 {
 	int got;
 
@@ -50,7 +50,7 @@ void rwpi_encode(struct rwp_store *store, const void *data, unsigned int len,
 	got = compress(store, data, len, out);
 	record->kind = got > 0 ? KIND_LZ4 : KIND_PLAIN;
 	record->stored = got > 0 ? (unsigned int)got : len;
-	if (got <= 0)
+	if (got <= 0 && !in_place)
 		memcpy(out, data, len);
 }
 

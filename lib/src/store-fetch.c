@@ -95,7 +95,8 @@ static void send_off(struct fetching *fetching)
 	if (!pack->pieces)
 		return;
 	fetching->idles--;
-	fetching->broken = rwpi_ring_queue(&store->fetch, false, n, 0,
+	fetching->broken = rwpi_ring_queue(&store->fetch, false, n,
+					   rwpi_ring_buffer(&store->fetch, n),
 					   pack->units * store->unit,
 					   pack->first * store->unit);
 	while (!fetching->idles && !fetching->broken)

@@ -91,23 +91,6 @@ static bool overlaps(struct rwp_store_key key, const struct store_record *old,
 	       old->shift != new->shift;
 }
 
-/* Take the tails of a page whose head is gone. */
-static int drop_tails(struct rwp_store *store, struct rwp_store_key key,
-		      unsigned int shift)
-{
-	uint64_t end = key.offset + (1ULL << shift);
-	int ret = 0;
-
-	for (key.offset += PIECE_MAX; key.offset < end;
-	     key.offset += PIECE_MAX) {
-		struct store_record zero = { 0 };
-		int one = rwpi_index_write(store, key, &zero, 1);
-
-		ret = ret ? ret : one;
-	}
-	return ret;
-}
-
 /*
  * The units of what was there may be given to others only now that no record on
  * file points to them. What cannot be read is left alone: its units are free
@@ -130,8 +113,84 @@ static int replaced(struct rwp_store *store, struct rwp_store_key key,
 	pthread_mutex_unlock(&store->map_lock);
 	if (known && rwpi_record_is_head(key, old) &&
 	    old->shift > PIECE_SHIFT && old->shift != new->shift)
-		return drop_tails(store, key, old->shift);
+		return rwpi_index_tails(store, key, old->shift, NULL);
 	return 0;
+}
+
+/* Pieces are so many records apart. */
+#define STRIDE (1U << (PIECE_SHIFT - PAGE_MIN_SHIFT))
+#define TAILS (CHUNK_RECORDS / STRIDE)
+
+/*
+ * The tails in one chunk: read with one request, changed, and written back. What
+ * lies between them stays as it is. @tail is what is to be there, or NULL.
+ */
+static int write_tails(struct rwp_store *store, int64_t number,
+		       struct rwp_store_key key, struct store_record *tail,
+		       unsigned int count)
+{
+	struct store_record all[CHUNK_RECORDS], old[TAILS], new[TAILS];
+	struct rwp_store_key each = key;
+	unsigned int span = (count - 1) * STRIDE + 1;
+	uint64_t at = rwpi_record_at(number, key);
+	int ret = rwpi_read_all(store->index, all, span * sizeof(*all), at);
+
+	for (unsigned int i = 0; i < count && !ret; i++) {
+		each.offset = key.offset + ((uint64_t)i << PIECE_SHIFT);
+		old[i] = all[i * STRIDE];
+		new[i] = (struct store_record){ 0 };
+		if (tail)
+			new[i] = tail[i];
+		rwpi_record_seal(store, each, &new[i]);
+		if (!rwpi_record_check(store, each, &old[i]) &&
+		    overlaps(each, &old[i], &new[i]))
+			ret = -EEXIST;
+		all[i * STRIDE] = new[i];
+	}
+	if (!ret)
+		ret = rwpi_write_all(store->index, all, span * sizeof(*all),
+				     at);
+	/* They are the index's now. */
+	for (unsigned int i = 0; i < count && tail && !ret; i++)
+		tail[i].kind = KIND_NONE;
+	for (unsigned int i = 0; i < count && !ret; i++) {
+		each.offset = key.offset + ((uint64_t)i << PIECE_SHIFT);
+		ret = replaced(store, each, &old[i], &new[i]);
+	}
+	return ret;
+}
+
+int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
+		     unsigned int shift, struct store_record *tail)
+{
+	uint64_t end = key.offset + (1ULL << shift), next;
+	int ret = 0;
+
+	for (key.offset += PIECE_MAX; key.offset < end; key.offset = next) {
+		uint64_t chunk_end =
+			(key.offset | ((1ULL << CHUNK_SHIFT) - 1)) + 1;
+		unsigned int count;
+		int64_t number;
+		int one = 0;
+
+		next = chunk_end < end ? chunk_end : end;
+		count = (next - key.offset) >> PIECE_SHIFT;
+		pthread_mutex_lock(&store->map_lock);
+		number = rwpi_chunk_find(store, key);
+		pthread_mutex_unlock(&store->map_lock);
+		if (number < 0 && tail)
+			number = rwpi_chunk_add(store, key);
+		if (number >= 0)
+			one = write_tails(store, number, key, tail, count);
+		else if (tail)
+			one = number;
+		if (tail)
+			tail += count;
+		ret = ret ? ret : one;
+		if (ret && tail)
+			return ret;
+	}
+	return ret;
 }
 
 static int write_run(struct rwp_store *store, int64_t number,
@@ -184,6 +243,6 @@ int rwpi_index_drop(struct rwp_store *store, struct rwp_store_key key,
 	int ret = rwpi_index_write(store, key, &zero, 1);
 
 	if (!ret && shift > PIECE_SHIFT)
-		ret = drop_tails(store, key, shift);
+		ret = rwpi_index_tails(store, key, shift, NULL);
 	return ret;
 }

@@ -87,9 +87,10 @@ int rwpi_ring_begin(struct store_ring *ring, size_t size)
 }
 
 int rwpi_ring_queue(struct store_ring *ring, bool write, unsigned int n,
-		    unsigned int from, unsigned int len, uint64_t at)
+		    char *data, unsigned int len, uint64_t at)
 {
-	char *data = rwpi_ring_buffer(ring, n) + from;
+	bool fixed = ring->fixed && data >= ring->buffer &&
+		     data < ring->buffer + (size_t)ring->depth * PIECE_MAX;
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
 
 	if (!sqe) {
@@ -101,11 +102,11 @@ int rwpi_ring_queue(struct store_ring *ring, bool write, unsigned int n,
 		if (!sqe)
 			return -EAGAIN;
 	}
-	if (write && ring->fixed)
+	if (write && fixed)
 		io_uring_prep_write_fixed(sqe, 0, data, len, at, n);
 	else if (write)
 		io_uring_prep_write(sqe, 0, data, len, at);
-	else if (ring->fixed)
+	else if (fixed)
 		io_uring_prep_read_fixed(sqe, 0, data, len, at, n);
 	else
 		io_uring_prep_read(sqe, 0, data, len, at);

@@ -11,6 +11,9 @@
 
 /* Pieces of a buffer: as many as fit when each takes one unit. */
 #define PACK_MAX 64
+/* What is written from where it is: the longest request, and its alignment. */
+#define IN_PLACE_MAX (4 * PIECE_MAX)
+#define IN_PLACE_ALIGN 4096
 
 struct pack_piece {
 	unsigned int page; /* in the caller's array */
@@ -23,14 +26,19 @@ struct pack_piece {
 struct pack {
 	unsigned int used, pieces, requests;
 	int error;
+	/* The caller's memory in place of the buffer: @used bytes, or NULL. */
+	char *in_place;
 	struct pack_piece piece[PACK_MAX];
 };
 
-/* How far a page is: it is held when its head is written, after all else. */
+/*
+ * How far a page is: it is held when its head is written, after all else. The
+ * records of a large one are kept until then, and go to the index together.
+ */
 struct page_state {
 	unsigned int left; /* pieces not yet on file */
 	int error;
-	struct store_record head;
+	struct store_record *record; /* for each piece; KIND_NONE: not here */
 };
 
 struct saving {
@@ -87,8 +95,13 @@ static int queue(struct saving *saving, unsigned int n, unsigned int from,
 		 unsigned int len, int64_t first)
 {
 	struct rwp_store *store = saving->store;
-	int ret = rwpi_ring_queue(&store->save, true, n, from, len,
-				  first * store->unit);
+	char *data = saving->pack[n].in_place;
+	int ret;
+
+	if (!data)
+		data = rwpi_ring_buffer(&store->save, n);
+	ret = rwpi_ring_queue(&store->save, true, n, data + from, len,
+			      first * store->unit);
 
 	if (!ret)
 		saving->pack[n].requests++;
@@ -172,7 +185,7 @@ static bool is_large(const struct rwp_store_page *page)
 
 /*
  * Whether the record of a piece is to be written now: not where its page has
- * failed, and that of a head waits for the last of the other pieces.
+ * failed, and those of a large page wait for the last of its pieces.
  */
 static bool piece_ready(struct saving *saving, const struct pack *pack,
 			const struct pack_piece *piece)
@@ -187,28 +200,32 @@ static bool piece_ready(struct saving *saving, const struct pack *pack,
 			put_units(saving->store, piece);
 		return false;
 	}
-	if (!is_large(page) || piece->key.offset != page->key.offset)
+	if (!is_large(page))
 		return true;
-	state->head = piece->record;
+	state->record[(piece->key.offset - page->key.offset) / PIECE_MAX] =
+		piece->record;
 	return false;
 }
 
 /* All pieces of a large page are on file. */
 static void finish_large(struct saving *saving, unsigned int n)
 {
+	struct rwp_store *store = saving->store;
 	struct page_state *state = &saving->state[n];
-	struct pack_piece head = {
-		.page = n,
-		.key = saving->page[n].key,
-		.record = state->head,
-	};
+	struct rwp_store_key key = saving->page[n].key;
+	int ret;
 
 	if (state->error)
 		return;
-	head.len = rwpi_record_units(saving->store, &head.record) *
-		   saving->store->unit;
-	write_records(saving, &head, 1);
-	state->head.kind = KIND_NONE;
+	ret = rwpi_index_tails(store, key,
+			       __builtin_ctz(saving->page[n].len),
+			       state->record + 1);
+	if (!ret)
+		ret = rwpi_index_write(store, key, &state->record[0], 1);
+	if (ret)
+		fail_page(saving, n, ret);
+	else
+		state->record[0].kind = KIND_NONE;
 }
 
 static void write_runs(struct saving *saving, struct pack_piece *piece,
@@ -246,6 +263,7 @@ static void commit(struct saving *saving, unsigned int n)
 	pack->pieces = 0;
 	pack->used = 0;
 	pack->error = 0;
+	pack->in_place = NULL;
 	saving->idle[saving->idles++] = n;
 }
 
@@ -297,33 +315,78 @@ static void send_off(struct saving *saving)
 		complete_one(saving);
 }
 
+/*
+ * The buffer that takes @len bytes more, a new one if need be; NULL: broken.
+ * @in_place: where they are, if they are to be written from there.
+ */
+static struct pack *pack_for(struct saving *saving, unsigned int len,
+			     char *in_place)
+{
+	struct pack *pack = &saving->pack[saving->idle[saving->idles - 1]];
+	bool fits = pack->pieces < PACK_MAX;
+
+	if (in_place)
+		fits &= pack->in_place &&
+			pack->in_place + pack->used == in_place &&
+			pack->used + len <= IN_PLACE_MAX;
+	else if (len)
+		fits &= !pack->in_place && pack->used + len <= PIECE_MAX;
+	if (!pack->pieces || !fits) {
+		send_off(saving);
+		if (saving->broken)
+			return NULL;
+		pack = &saving->pack[saving->idle[saving->idles - 1]];
+		pack->in_place = in_place;
+	}
+	return pack;
+}
+
+static char *buffer_of(const struct saving *saving, const struct pack *pack)
+{
+	return rwpi_ring_buffer(&saving->store->save, pack - saving->pack);
+}
+
+/* Large pieces that cannot be compressed are neither copied nor split up. */
+static bool may_stay(const void *data, unsigned int len)
+{
+	return len == PIECE_MAX && !((uintptr_t)data % IN_PLACE_ALIGN);
+}
+
 static void add_piece(struct saving *saving, unsigned int page,
 		      unsigned int from, unsigned int len)
 {
 	struct rwp_store *store = saving->store;
 	const struct rwp_store_page *of = &saving->page[page];
+	char *data = (char *)of->data + from, *out;
+	bool stays = may_stay(data, len);
+	struct store_record record;
+	struct pack *pack = &saving->pack[saving->idle[saving->idles - 1]];
 	struct pack_piece *piece;
-	struct pack *pack;
-	unsigned int n = saving->idle[saving->idles - 1];
 
-	if (saving->pack[n].pieces == PACK_MAX ||
-	    saving->pack[n].used + len > PIECE_MAX) {
-		send_off(saving);
-		if (saving->broken)
-			return;
-		n = saving->idle[saving->idles - 1];
-	}
-	pack = &saving->pack[n];
+	/* With room for the whole piece; a buffer written in place is free. */
+	if (!pack->in_place)
+		pack = pack_for(saving, len, NULL);
+	if (!pack)
+		return;
+	out = buffer_of(saving, pack) + (pack->in_place ? 0 : pack->used);
+	rwpi_encode(store, data, len, stays, out, &record);
+	stays &= record.kind == KIND_PLAIN;
+	len = rwpi_record_units(store, &record) * store->unit;
+	pack = pack_for(saving, len, stays ? data : NULL);
+	if (!pack)
+		return;
+	if (len && !stays && out != buffer_of(saving, pack) + pack->used)
+		memcpy(buffer_of(saving, pack) + pack->used, out, len);
 	piece = &pack->piece[pack->pieces++];
-	*piece = (struct pack_piece){ .page = page, .from = pack->used };
-	piece->key.space = of->key.space;
-	piece->key.offset = of->key.offset + from;
-	rwpi_encode(store, (const char *)of->data + from, len,
-		    rwpi_ring_buffer(&store->save, n) + pack->used,
-		    &piece->record);
+	*piece = (struct pack_piece){
+		.page = page,
+		.from = pack->used,
+		.len = len,
+		.key = { of->key.space, of->key.offset + from },
+		.record = record,
+	};
 	piece->record.shift = __builtin_ctz(of->len);
-	piece->len = rwpi_record_units(store, &piece->record) * store->unit;
-	pack->used += piece->len;
+	pack->used += len;
 }
 
 static int check_page(const struct rwp_store_page *page)
@@ -350,6 +413,13 @@ static void add_page(struct saving *saving, unsigned int n)
 	if (is_large(page))
 		rwp_store_drop(saving->store, page->key, NULL);
 	state->left = page->len / step;
+	if (is_large(page)) {
+		state->record = calloc(state->left, sizeof(*state->record));
+		if (!state->record) {
+			state->error = -ENOMEM;
+			return;
+		}
+	}
 	for (unsigned int from = 0;
 	     from < page->len && !state->error && !saving->broken; from += step)
 		add_piece(saving, n, from, step);
@@ -362,15 +432,18 @@ static void clean_up(struct saving *saving, unsigned int n)
 	struct rwp_store *store = saving->store;
 	struct page_state *state = &saving->state[n];
 
-	if (!is_large(page) || state->error == -EINVAL ||
-	    state->error == -EEXIST)
+	if (!state->record)
 		return;
-	if (rwpi_record_units(store, &state->head)) {
-		struct pack_piece head = { .record = state->head };
+	for (unsigned int i = 0; i < page->len / PIECE_MAX; i++) {
+		struct pack_piece piece = { .record = state->record[i] };
 
-		head.len = rwpi_record_units(store, &state->head) * store->unit;
-		put_units(store, &head);
+		piece.len = rwpi_record_units(store, &piece.record) *
+			    store->unit;
+		if (piece.len)
+			put_units(store, &piece);
 	}
+	if (state->error == -EEXIST)
+		return;
 	pthread_mutex_lock(&store->index_lock);
 	rwpi_index_drop(store, page->key, __builtin_ctz(page->len));
 	pthread_mutex_unlock(&store->index_lock);
@@ -456,6 +529,8 @@ int rwp_store_save(struct rwp_store *store, struct rwp_store_page *page,
 		ret = report(&saving, count, err);
 	}
 	pthread_mutex_unlock(&store->save.lock);
+	for (unsigned int i = 0; i < count && saving.state; i++)
+		free(saving.state[i].record);
 	free(saving.state);
 	return ret;
 }

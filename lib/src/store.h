@@ -125,9 +125,12 @@ static inline char *rwpi_ring_buffer(struct store_ring *ring, unsigned int n)
 {
 	return ring->buffer + (size_t)n * PIECE_MAX;
 }
-/* Queue a request for a part of buffer @n; it is known by @n and @len. */
+/*
+ * Queue a request for a part of buffer @n, or for memory of the caller's in its
+ * place; it is known by @n and @len.
+ */
 int rwpi_ring_queue(struct store_ring *ring, bool write, unsigned int n,
-		    unsigned int from, unsigned int len, uint64_t at);
+		    char *data, unsigned int len, uint64_t at);
 /*
  * Submit what is queued and wait for one that is complete. Its buffer, and in
  * @error 0 or what went wrong with it. Negative: the ring itself has failed.
@@ -136,9 +139,12 @@ int rwpi_ring_wait(struct store_ring *ring, unsigned int *n, int *error);
 int rwpi_ring_submit(struct store_ring *ring);
 
 /* store-codec.c */
-/* Fill @record but for its position; LZ4 and plain data go to @out. */
+/*
+ * Fill @record but for its position; LZ4 goes to @out, and plain data where it
+ * is not to be written from where it is.
+ */
 void rwpi_encode(struct rwp_store *store, const void *data, unsigned int len,
-		 void *out, struct store_record *record);
+		 bool in_place, void *out, struct store_record *record);
 /* 0 or -EBADMSG. @in: record->stored bytes, unless the kind is SAME. */
 int rwpi_decode(const struct store_record *record, const void *in, void *data,
 		unsigned int len);
@@ -164,6 +170,13 @@ int rwpi_record_check(const struct rwp_store *store, struct rwp_store_key key,
  */
 int rwpi_index_write(struct rwp_store *store, struct rwp_store_key key,
 		     struct store_record *record, unsigned int count);
+/*
+ * Put the tails of a page of 1 << @shift bytes, all its pieces but the first, or
+ * with NULL take them away. Those of @tail that the index has are KIND_NONE after
+ * that, also where it fails halfway. The same lock.
+ */
+int rwpi_index_tails(struct rwp_store *store, struct rwp_store_key key,
+		     unsigned int shift, struct store_record *tail);
 /* Forget a page, also one of which only pieces are there. The same lock. */
 int rwpi_index_drop(struct rwp_store *store, struct rwp_store_key key,
 		    unsigned int shift);

@@ -148,14 +148,16 @@ struct writer {
 	unsigned int number;
 };
 
-/* A quarter of the area is in use; another one every 100 ms. */
+/* A quarter of the area is in use, and after some time another one. */
 static size_t some_page(const struct area *area, uint64_t random)
 {
 	size_t pages = area->len / PAGE, quarter;
+	unsigned int turn = atomic_load(&area->turn_ms);
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	quarter = ts.tv_nsec / 100000000 % 4;
+	quarter = (ts.tv_sec * 1000UL + ts.tv_nsec / 1000000) /
+		  (turn ? turn : 100) % 4;
 	return quarter * (pages / 4) + random % (pages / 4);
 }
 

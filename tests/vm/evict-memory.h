@@ -23,6 +23,7 @@ struct area {
 	atomic_bool stop;
 	atomic_uint wrong; /* pages that were not as they had to be */
 	atomic_ulong accesses;
+	atomic_uint turn_ms; /* how long a quarter is in use; 0: 100 */
 };
 
 /*

@@ -10,7 +10,10 @@
 #include "target.h"
 #include "test.h"
 
+/* It goes on until enough was evicted and fetched. */
 #define SECONDS 5
+#define SECONDS_MAX 120
+#define ENOUGH 21
 
 static double now(void)
 {
@@ -29,13 +32,24 @@ static void evict_and_write(enum kind kind, size_t len)
 	struct writers writers;
 	struct area area;
 	unsigned int rounds = 0;
-	double end;
+	double begin, took;
 
 	area_make(&area, kind, len);
 	manager_start(&manager, &area, &options, 0);
 	writers_start(&writers, &area);
-	for (end = now() + SECONDS; now() < end; rounds++)
+	begin = now();
+	do {
+		double since = now();
+
 		CHECK(arm_and_evict(&manager, &area) >= 0);
+		/* What is not in use has to stay so for longer than that. */
+		took = now() - since;
+		atomic_store(&area.turn_ms, 100 + 2000 * took);
+		rwp_evictor_stats(manager.evictor, &stats);
+		rounds++;
+	} while (now() < begin + SECONDS ||
+		 ((stats.evicted < ENOUGH || stats.served_missing < ENOUGH) &&
+		  now() < begin + SECONDS_MAX));
 	writers_stop(&writers);
 	rwp_evictor_stats(manager.evictor, &stats);
 	printf("# %u rounds, %lu accesses, units: %llu asked, %llu evicted, %llu touched, %llu failed (%d); faults: %llu missing, %llu minor, %llu armed; sync for %llu us at most\n",
@@ -50,8 +64,8 @@ static void evict_and_write(enum kind kind, size_t len)
 	       (unsigned long long)stats.sync_max_ns / 1000);
 	CHECK_EQ(atomic_load(&area.wrong), 0);
 	CHECK_EQ(stats.failed, 0);
-	CHECK(stats.evicted > 20);
-	CHECK(stats.served_missing > 20);
+	CHECK(stats.evicted >= ENOUGH);
+	CHECK(stats.served_missing >= ENOUGH);
 	manager_stop(&manager, &area);
 }
 
@@ -173,6 +187,19 @@ static void work(int fd, uint64_t features, struct area *area, const char *path)
 		CHECK(arm_and_evict(&manager, area) >= 0);
 }
 
+/* Milliseconds until some of it is in the store only. */
+static unsigned int wait_for_eviction(struct area *area)
+{
+	double begin = now();
+	unsigned int ms;
+
+	while (area_resident(area) == area->len && now() < begin + 60)
+		nap_ms(5);
+	ms = (now() - begin) * 1000;
+	atomic_store(&area->turn_ms, 100 + 4 * ms);
+	return 100 + ms;
+}
+
 /*
  * A worker that evicts the memory of another process is killed at any moment and
  * started again; the descriptor is kept. Faults wait meanwhile.
@@ -188,9 +215,9 @@ static void kill_the_worker(enum kind kind, size_t len)
 	struct writers writers;
 	struct area area;
 	struct rwp *rwp;
-	unsigned int kills = 0, evicted = 0;
+	unsigned int kills = 0, evicted = 0, first_ms = 0;
 	unsigned long before = 0, moving = 0;
-	double end;
+	double begin;
 
 	area_make(&area, kind, len);
 	memory = area_memory(&area);
@@ -199,13 +226,20 @@ static void kill_the_worker(enum kind kind, size_t len)
 	OK(rwp_register(rwp, memory.range,
 			RWP_REGISTER_MISSING | RWP_REGISTER_MINOR, error));
 	writers_start(&writers, &area);
-	for (end = now() + 15; now() < end; kills++) {
+	atomic_store(&area.turn_ms, 1000);
+	for (begin = now(); now() < begin + 15 ||
+			    (kills < 20 && now() < begin + SECONDS_MAX);
+	     kills++) {
 		pid_t pid = fork();
 
 		CHECK(pid >= 0);
 		if (!pid)
 			work(dup(rwp_fd(rwp)), rwp_features(rwp), &area, path);
-		nap_ms(100 + kills * 37 % 400);
+		/* The first tells how long it takes, the others get less or more. */
+		if (!kills)
+			first_ms = wait_for_eviction(&area);
+		else
+			nap_ms(20 + kills * 37 % 100 * first_ms / 50);
 		moving += atomic_load(&area.accesses) != before;
 		before = atomic_load(&area.accesses);
 		kill(pid, SIGKILL);

@@ -18,6 +18,12 @@
 static const char *const eager[] = { "--interval", "50ms", "--age", "50ms",
 				     NULL };
 
+/* An emulated machine takes its time: what is not in use stays so for seconds. */
+static void use_slowly(struct area *area)
+{
+	atomic_store(&area->turn_ms, 2000);
+}
+
 /* What nobody touches goes to the file, whoever touches it gets it as it was. */
 TEST(evicts_and_brings_back)
 {
@@ -78,14 +84,18 @@ TEST(machines_in_use)
 	/* One process hands over two machines: another user's would differ. */
 	serve_start(&serve, eager);
 	machine_hand_over(&small, &serve);
+	use_slowly(&small.area);
 	writers_start(&writers[0], &small.area);
 	serve_wait_metric(&serve, "rwp_evicted_pages_total", 1000);
+	serve_wait_metric(&serve, "rwp_missing_faults_total", 50);
 	writers_stop(&writers[0]);
 	close(small.sock);
 	serve_wait_log(&serve, "all of its memory is back");
 	machine_hand_over(&huge, &serve);
+	use_slowly(&huge.area);
 	writers_start(&writers[1], &huge.area);
-	serve_wait_metric(&serve, "rwp_evicted_pages_total", 20);
+	serve_wait_metric(&serve, "rwp_evicted_pages_total", 8);
+	serve_wait_metric(&serve, "rwp_missing_faults_total", 4);
 	writers_stop(&writers[1]);
 	serve_stop(&serve);
 	CHECK_EQ(atomic_load(&small.area.wrong), 0);
@@ -140,8 +150,9 @@ TEST(worker_killed_often)
 	unsigned long before = 0;
 	pid_t worker = 0;
 
-	alarm(900);
-	machine_make(&machine, SHARED, 2 << 20);
+	alarm(1800);
+	machine_make(&machine, SHARED, 1 << 20);
+	use_slowly(&machine.area);
 	serve_start(&serve, eager);
 	machine_hand_over(&machine, &serve);
 	writers_start(&writers, &machine.area);

@@ -55,7 +55,7 @@ static uint64_t map_at(uint64_t start, size_t pages, int flags)
 	if (mem == MAP_FAILED)
 		_exit(3);
 	madvise(mem, pages * PAGE, MADV_NOHUGEPAGE);
-	for (size_t i = 0; i < PAGES; i++)
+	for (size_t i = 0; i < pages; i++)
 		mem[i * PAGE] = 1;
 	return (uint64_t)mem;
 }
