@@ -2,7 +2,7 @@
 # `make help` prints the lines with two hashes.
 
 .NOTPARALLEL:
-.PHONY: help demo check check-all bench-manager packages base tree export config kernel \
+.PHONY: help demo check check-all bench bench-manager packages base tree export config kernel \
 	rootfs selftests manager shell clean distclean
 .DEFAULT_GOAL := help
 
@@ -17,6 +17,9 @@ check: ## the same from nothing, and every test; the last line counts them
 
 check-all: ## check, each patch on its own with W=1, the manager (in the virtual machine, its speed, for arm64), and 6.12's own tests with and without the series
 	@scripts/check checks checks-all
+
+bench: base tree ## measure, against the base and a later kernel that ships RWP
+	@scripts/bench
 
 bench-manager: packages ## measure the store and the evictor against a bare loop over io_uring
 	@scripts/manager-bench

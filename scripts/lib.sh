@@ -75,3 +75,42 @@ plain_git() {
 		-c core.autocrlf=false -c gc.auto=0 -c advice.detachedHead=false "$@"
 }
 lgit() { plain_git -C "$linux" "$@"; }
+
+# The compiler that builds kernels.
+cc=gcc
+! command -v ccache >/dev/null || cc='ccache gcc'
+
+# The same source gives the same image: who, where and when are fixed.
+build_image() { # SOURCE OUT NAME DATE
+	with_progress "$3" "$log/$3.log" make -C "$1" O="$2" ARCH=x86_64 CC="$cc" -j "$jobs" \
+		LOCALVERSION= KBUILD_BUILD_USER=rwp KBUILD_BUILD_HOST=workbench KBUILD_BUILD_VERSION=1 \
+		KBUILD_BUILD_TIMESTAMP="$4" bzImage
+}
+
+# Other suites of Debian, with list and state files of our own below DIR: the
+# machine's apt configuration is not touched. Signatures are checked against
+# debian-archive-keyring.
+own_apt() { # DIR COMMAND ARGUMENT...
+	local dir=$1 cmd=$2
+	shift 2
+	mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+	"$cmd" -qq -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts=- \
+		-o Dir::State::Lists="$dir/lists" -o Dir::State::status=/dev/null \
+		-o Dir::Cache="$dir/cache" -o Acquire::Languages=none \
+		-o Acquire::Retries=2 -o APT::Sandbox::User= "$@"
+}
+
+# Fetch the lists of a suite; one mirror of own_mirrors.
+own_update() { # DIR MIRROR SUITE
+	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
+		"$2" "$3" >"$1/sources.list"
+	own_apt "$1" apt-get update
+}
+
+# The mirrors of this machine, Debian's main archive first. Before the first
+# `apt-get update` apt does not know the labels, then each one is tried.
+own_mirrors() {
+	# shellcheck disable=SC2016 # $(REPO_URI) is apt's to expand
+	{ apt-get indextargets --format '$(REPO_URI)' 'Label: Debian'
+		apt-get indextargets --format '$(REPO_URI)'; } 2>/dev/null | awk '!seen[$0]++'
+}
