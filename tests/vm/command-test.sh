@@ -119,7 +119,8 @@ recorder_killed() {
 	rwp report --no-map cut && untouched
 }
 
-# What rwp itself takes for 1 GiB: all of it, and no more than a thousandth.
+# What rwp itself takes for 1 GiB, no more than a thousandth: all that it has written
+# to, and not its program, which is the page cache's.
 own_memory() {
 	local big own tracker
 	workload 1024 1 >big &
@@ -128,7 +129,7 @@ own_memory() {
 	rwp track "$big" -i 200ms --json >json &
 	tracker=$!
 	while [ "$(wc -l <json)" -lt 3 ]; do kill -0 "$tracker" && sleep 0.1 || return 1; done
-	own=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$tracker/smaps_rollup")
+	own=$(awk '/^Private_Dirty/ { print $2 }' "/proc/$tracker/smaps_rollup")
 	kill "$tracker" && wait "$tracker"
 	kill "$big"
 	# The first of its line is the sum.

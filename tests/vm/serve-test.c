@@ -140,6 +140,17 @@ TEST(dry_run)
 
 /* ---- Death ------------------------------------------------------------- */
 
+/* Wait for accesses after so many: who waits for a page has got it. */
+static void wait_used(const struct area *area, unsigned long before)
+{
+	for (int i = 0; i < 30000; i++) {
+		if (atomic_load(&area->accesses) != before)
+			return;
+		nap_ms(1);
+	}
+	FAIL("nobody could use the memory for 30 s");
+}
+
 /* The worker is killed again and again while the machine is in use. */
 TEST(worker_killed_often)
 {
@@ -158,6 +169,11 @@ TEST(worker_killed_often)
 	writers_start(&writers, &machine.area);
 	for (unsigned int i = 0; i < KILLS; i++) {
 		worker = serve_worker(&serve, worker);
+		/* Any moment after its start, or after it is at work. */
+		if (i % 2)
+			wait_used(&machine.area, before);
+		if (i % 4 == 3)
+			machine_wait_evicted(&machine, machine.area.len - 1);
 		nap_ms(1 + i * 37 % 300);
 		moving += atomic_load(&machine.area.accesses) != before;
 		before = atomic_load(&machine.area.accesses);
