@@ -15,7 +15,8 @@
 static int register_staging(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	struct uffdio_register arg = {
-		.range = { (uintptr_t)evictor->buffer, evictor->buffer_bytes },
+		.range = { (uintptr_t)evictor->staging,
+			   evictor->staging_bytes },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 
@@ -31,12 +32,13 @@ static int register_staging(struct rwp_evictor *evictor, struct rwp_error *err)
  */
 static int empty_staging(struct rwp_evictor *evictor, struct rwp_error *err)
 {
-	struct uffdio_range range = { (uintptr_t)evictor->buffer,
-				      evictor->buffer_bytes };
+	struct uffdio_range range = { (uintptr_t)evictor->staging,
+				      evictor->staging_bytes };
 
 	if (ioctl(evictor->rwp->fd, UFFDIO_UNREGISTER, &range))
 		return rwpi_fail(err, -errno, "cannot empty the staging area");
-	if (mmap(evictor->buffer, evictor->buffer_bytes, PROT_READ | PROT_WRITE,
+	if (mmap(evictor->staging, evictor->staging_bytes,
+		 PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
 		 0) == MAP_FAILED)
 		return rwpi_fail(err, -errno, "cannot empty the staging area");
@@ -45,7 +47,7 @@ static int empty_staging(struct rwp_evictor *evictor, struct rwp_error *err)
 
 static char *staged(const struct rwp_evictor *evictor, unsigned int n)
 {
-	return evictor->buffer + n * evictor->batch.memory->unit;
+	return evictor->staging + n * evictor->batch.memory->unit;
 }
 
 /* Move all of @len, or say why not. Reads the events that are in the way. */
@@ -137,8 +139,7 @@ static int save_staged(struct rwp_evictor *evictor, struct rwp_error *err)
 			end++;
 		if (end > i)
 			ret = rwpi_batch_save(evictor, i, end - i,
-					      staged(evictor, i), NULL, NULL,
-					      err);
+					      staged(evictor, i), NULL, err);
 		else
 			end++;
 	}

@@ -9,25 +9,37 @@
  * A page that is there already is newer than what we have: somebody was faster,
  * or a manager that died had come this far.
  */
+int rwpi_fill_run(struct rwp_evictor *evictor, uint64_t address,
+		  const void *data, uint64_t len, uint64_t *done)
+{
+	const struct evict_memory *memory = rwpi_find_memory(evictor, address);
+	bool was_there = false;
+
+	for (*done = 0; *done < len;) {
+		struct rwp_range range = { address + *done, len - *done };
+		ssize_t got = rwp_copy(evictor->rwp, range,
+				       (const char *)data + *done, 0, NULL);
+
+		if (got == -EEXIST) {
+			was_there = true;
+			got = memory->base;
+		}
+		if (got < 0)
+			return got;
+		*done += got;
+	}
+	/* Where nothing was copied nobody was woken. */
+	return was_there ? rwp_wake(evictor->rwp,
+				    (struct rwp_range){ address, len }, NULL) :
+			   0;
+}
+
 int rwpi_fill_unit(struct rwp_evictor *evictor, uint64_t address,
 		   const void *data, uint64_t len)
 {
-	const struct evict_memory *memory = rwpi_find_memory(evictor, address);
-	uint64_t done = 0;
+	uint64_t done;
 
-	while (done < len) {
-		struct rwp_range range = { address + done, len - done };
-		ssize_t got = rwp_copy(evictor->rwp, range,
-				       (const char *)data + done, 0, NULL);
-
-		if (got == -EEXIST)
-			got = memory->base;
-		if (got < 0)
-			return got;
-		done += got;
-	}
-	/* Where nothing was copied nobody was woken. */
-	return rwp_wake(evictor->rwp, (struct rwp_range){ address, len }, NULL);
+	return rwpi_fill_run(evictor, address, data, len, &done);
 }
 
 int rwpi_fill_zero(struct rwp_evictor *evictor,
@@ -83,6 +95,7 @@ static int bring_one(struct rwp_evictor *evictor, uint64_t address,
 	/* It may be written to now: what the store has is out of date. */
 	if (!ret)
 		rwp_store_drop(evictor->store, page->key, NULL);
+	evictor->dropped += !ret;
 	return ret;
 }
 
@@ -128,6 +141,7 @@ static void forget_part(struct rwp_evictor *evictor,
 	if (rwp_store_fetch(evictor->store, &page, 1, NULL))
 		return;
 	memset(evictor->page + (from - unit), 0, to - from);
+	evictor->replaced++;
 	rwp_store_save(evictor->store, &page, 1, NULL);
 }
 
@@ -145,7 +159,7 @@ static void forget_staged(struct rwp_evictor *evictor,
 		*flags |= UNIT_TOUCHED;
 		return;
 	}
-	memset(evictor->buffer + n * memory->unit + (from - unit), 0,
+	memset(evictor->staging + n * memory->unit + (from - unit), 0,
 	       to - from);
 	*flags |= UNIT_RETURN;
 }
@@ -156,13 +170,15 @@ static void forget_unit(struct rwp_evictor *evictor,
 {
 	_Atomic uint8_t *flags = rwpi_unit_flags(evictor, unit);
 
-	if (flags && *flags & UNIT_STAGED && !(*flags & UNIT_TOUCHED))
+	if (flags && *flags & UNIT_STAGED && !(*flags & UNIT_TOUCHED)) {
 		forget_staged(evictor, memory, unit, from, to, flags);
-	else if (to - from == memory->unit)
+	} else if (to - from == memory->unit) {
 		rwp_store_drop(evictor->store, rwpi_unit_key(memory, unit),
 			       NULL);
-	else
+		evictor->dropped++;
+	} else {
 		forget_part(evictor, memory, unit, from, to);
+	}
 }
 
 /* Units of the batch are few and may not be in the store yet: look at each. */

@@ -94,7 +94,7 @@ static int fill_from_staging(struct rwp_evictor *evictor, uint64_t unit,
 
 	while (rwpi_batch_address(batch, n) != unit)
 		n++;
-	ret = rwpi_fill_unit(evictor, unit, evictor->buffer + n * size, size);
+	ret = rwpi_fill_unit(evictor, unit, evictor->staging + n * size, size);
 	if (!ret)
 		*flags |= UNIT_TOUCHED;
 	return ret;
@@ -159,7 +159,7 @@ static void fault(struct rwp_evictor *evictor, struct fetch_list *list,
 	flags = rwpi_unit_flags(evictor, page);
 	if (flags && !(*flags & UNIT_STAGED)) {
 		/* Woken when the claim has ended. */
-		if (evictor->batch.claimed && *flags == UNIT_CHOSEN)
+		if (*flags & UNIT_CLAIMED)
 			return;
 		*flags |= UNIT_TOUCHED;
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Evicting shared memory: read the file, which is no access to the mapping, save,
- * claim, punch, and wake who was passed over meanwhile.
+ * claim, punch, and wake who was passed over meanwhile. While one part of a batch
+ * is being punched the next is being written, and the one after that read.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -27,20 +28,23 @@ static int read_file(const struct evict_memory *memory, char *data,
 	return 0;
 }
 
-/* How far the chosen units have been read; they lie in the buffer side by side. */
-struct reader {
+/* How far the chosen units are; they lie in the buffer side by side. */
+struct leaving {
 	struct rwp_evictor *evictor;
-	uint64_t done;
+	uint64_t read; /* bytes */
+	uint64_t held; /* bytes the store has got since the last punch */
+	unsigned int first; /* all before this are gone */
+	int error; /* of a punch */
 };
 
 /* The next of them, so that the store is busy with some while others are read. */
-static int read_some(struct reader *reader)
+static int read_some(struct leaving *leaving)
 {
-	const struct rwp_evictor *evictor = reader->evictor;
+	const struct rwp_evictor *evictor = leaving->evictor;
 	const struct evict_batch *batch = &evictor->batch;
 	const struct evict_memory *memory = batch->memory;
-	unsigned int first = reader->done / memory->unit, last = first;
-	uint64_t from = reader->done % memory->unit, len = memory->unit - from;
+	unsigned int first = leaving->read / memory->unit, last = first;
+	uint64_t from = leaving->read % memory->unit, len = memory->unit - from;
 	int ret;
 
 	while (len < READ_AHEAD && last + 1 < batch->count &&
@@ -50,95 +54,176 @@ static int read_some(struct reader *reader)
 	}
 	if (len > READ_AHEAD)
 		len = READ_AHEAD;
-	ret = read_file(memory, evictor->buffer + reader->done, len,
+	ret = read_file(memory, evictor->buffer + leaving->read, len,
 			rwpi_batch_address(batch, first) + from -
 				memory->range.start + memory->offset);
 	if (!ret)
-		reader->done += len;
+		leaving->read += len;
 	return ret;
 }
 
 static int have_read(char *data, unsigned int len, void *arg)
 {
-	struct reader *reader = arg;
-	uint64_t wanted = data + len - reader->evictor->buffer;
+	struct leaving *leaving = arg;
+	uint64_t wanted = data + len - leaving->evictor->buffer;
 	int ret = 0;
 
-	while (reader->done < wanted && !ret)
-		ret = read_some(reader);
+	while (leaving->read < wanted && !ret)
+		ret = read_some(leaving);
 	return ret;
 }
 
-static int save_all(struct rwp_evictor *evictor, struct rwp_error *err)
-{
-	struct reader reader = { .evictor = evictor };
+/* ---- Punching ---------------------------------------------------------- */
 
-	return rwpi_batch_save(evictor, 0, evictor->batch.count,
-			       evictor->buffer, have_read, &reader, err);
-}
+/* So much is to be punched before it is worth a call of the worker. */
+#define PUNCH_MIN (512ULL << 10)
 
-/* What the store has not got stays. */
-static void fail_all(struct evict_batch *batch)
+/* Claim what the store holds and nobody has touched; the end of that. */
+static unsigned int claim(struct leaving *leaving)
 {
-	for (unsigned int i = 0; i < batch->count; i++)
-		batch->flags[batch->unit[i]] |= UNIT_FAILED;
-}
-
-static void punch_all(struct rwp_evictor *evictor)
-{
+	struct rwp_evictor *evictor = leaving->evictor;
 	struct evict_batch *batch = &evictor->batch;
-	const struct evict_memory *memory = batch->memory;
-	unsigned int count;
+	unsigned int end = 0;
 
-	for (unsigned int i = 0; i < batch->count; i += count) {
-		struct rwp_range run = rwpi_batch_run(batch, i, &count, true);
+	rwpi_gate_enter(evictor, false);
+	for (unsigned int i = leaving->first; i < batch->count; i++) {
+		_Atomic uint8_t *flags = &batch->flags[batch->unit[i]];
 
-		if (!count) {
-			count = 1;
+		if (*flags != (UNIT_CHOSEN | UNIT_HELD))
 			continue;
-		}
-		if (!fallocate(memory->fd,
-			       FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			       run.start - memory->range.start + memory->offset,
-			       run.len))
-			continue;
+		*flags |= UNIT_CLAIMED;
+		end = i + 1;
+	}
+	rwpi_gate_leave(evictor);
+	return end;
+}
+
+static bool claimed(const struct evict_batch *batch, unsigned int n)
+{
+	return batch->flags[batch->unit[n]] & UNIT_CLAIMED;
+}
+
+/* The run of claimed units that begins with @first, and how many these are. */
+static struct rwp_range claimed_run(const struct evict_batch *batch,
+				    unsigned int first, unsigned int end,
+				    unsigned int *count)
+{
+	unsigned int n = first;
+
+	while (n < end && claimed(batch, n) &&
+	       batch->unit[n] == batch->unit[first] + (n - first))
+		n++;
+	*count = n - first;
+	return (struct rwp_range){
+		.start = rwpi_batch_address(batch, first),
+		.len = *count * batch->memory->unit,
+	};
+}
+
+static int punch(const struct evict_memory *memory, struct rwp_range range)
+{
+	return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 range.start - memory->range.start + memory->offset,
+			 range.len) ?
+		       -errno :
+		       0;
+}
+
+/* Who was passed over meanwhile asks again. The punch has woken nobody. */
+static void unclaim(struct leaving *leaving, unsigned int end)
+{
+	struct rwp_evictor *evictor = leaving->evictor;
+	struct evict_batch *batch = &evictor->batch;
+	uint64_t from = rwpi_batch_address(batch, leaving->first);
+	uint64_t to = rwpi_batch_address(batch, end - 1) + batch->memory->unit;
+
+	rwpi_gate_enter(evictor, false);
+	for (unsigned int i = leaving->first; i < end; i++)
+		if (claimed(batch, i))
+			batch->flags[batch->unit[i]] = UNIT_CHOSEN | UNIT_HELD |
+						       UNIT_GONE;
+	if (leaving->error)
+		evictor->stats.last_error = leaving->error;
+	rwpi_gate_leave(evictor);
+	rwp_wake(evictor->rwp, (struct rwp_range){ from, to - from }, NULL);
+	while (leaving->first < end &&
+	       batch->flags[batch->unit[leaving->first]] & UNIT_GONE)
+		leaving->first++;
+}
+
+static void punch_held(void *arg)
+{
+	struct leaving *leaving = arg;
+	struct rwp_evictor *evictor = leaving->evictor;
+	const struct evict_batch *batch = &evictor->batch;
+	unsigned int end = claim(leaving), count;
+
+	for (unsigned int i = leaving->first; i < end; i += count ? count : 1) {
+		struct rwp_range run = claimed_run(batch, i, end, &count);
+		int ret = count ? punch(batch->memory, run) : 0;
+
 		/*
 		 * Some of it may be gone, and the copies are right: nobody
 		 * could write since. They stay in the store, where a fault of
 		 * what is gone finds them.
 		 */
-		evictor->stats.last_error = -errno;
+		if (ret)
+			leaving->error = ret;
 	}
+	if (end)
+		unclaim(leaving, end);
+}
+
+/* ---- Saving ------------------------------------------------------------ */
+
+/*
+ * The claim waits for the gate, and who has the gate may wait for the store: so
+ * this is nothing to be done here, in the middle of saving.
+ */
+static void is_held(unsigned int n, void *arg)
+{
+	struct leaving *leaving = arg;
+	struct rwp_evictor *evictor = leaving->evictor;
+	const struct evict_batch *batch = &evictor->batch;
+
+	batch->flags[batch->unit[n]] |= UNIT_HELD;
+	leaving->held += batch->memory->unit;
+	if (evictor->worker_runs && leaving->held >= PUNCH_MIN &&
+	    rwpi_worker_take(&evictor->worker, punch_held, leaving))
+		leaving->held = 0;
+}
+
+/* What the store has not got stays. */
+static void fail_others(struct evict_batch *batch)
+{
+	for (unsigned int i = 0; i < batch->count; i++)
+		if (!(batch->flags[batch->unit[i]] & UNIT_HELD))
+			batch->flags[batch->unit[i]] |= UNIT_FAILED;
 }
 
 int64_t rwpi_evict_shared(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
-	struct rwp_range window = { batch->start, batch->len };
+	struct leaving leaving = { .evictor = evictor };
+	struct rwpi_save_hooks hooks = { have_read, is_held, &leaving };
 	uint64_t before = evictor->stats.evicted;
 	int64_t evicted;
 	int ret, async;
 
 	rwpi_gate_leave(evictor);
-	ret = save_all(evictor, err);
-	if (ret && ret != -ENOSPC)
-		fail_all(batch);
-
-	rwpi_gate_enter(evictor, false);
-	batch->claimed = true;
-	rwpi_gate_leave(evictor);
-	punch_all(evictor);
+	rwpi_turn_large(evictor, batch->count * batch->memory->unit);
+	ret = rwpi_batch_save(evictor, 0, batch->count, evictor->buffer, &hooks,
+			      err);
+	fail_others(batch);
+	if (evictor->worker_runs)
+		rwpi_worker_wait(&evictor->worker);
+	punch_held(&leaving);
 
 	rwpi_gate_enter(evictor, false);
 	rwpi_batch_end(evictor);
 	evicted = evictor->stats.evicted - before;
 	async = rwpi_evict_async(evictor, ret ? NULL : err);
 	rwpi_gate_leave(evictor);
-	/*
-	 * The punch has woken nobody, and async mode wakes only those who wait
-	 * for armed pages; faults of claimed pages were passed over.
-	 */
-	rwp_wake(evictor->rwp, window, NULL);
 	if (!ret)
 		ret = async;
 	return ret ? ret : evicted;

@@ -10,6 +10,8 @@
 
 /* At most this much is looked at while faults have to wait. */
 #define WINDOW (64ULL << 20)
+/* Calls for less than this would cost more than the scan. */
+#define SCAN_MIN (2ULL << 20)
 
 /* ---- The mode ---------------------------------------------------------- */
 
@@ -114,19 +116,49 @@ static bool clip(const struct evict_memory *memory, struct rwp_range range,
 	return *start < *end;
 }
 
+/* What was scanned has no unit any more that was not chosen. */
+static void choose_so_far(struct chooser *chooser)
+{
+	const struct evict_batch *batch = chooser->batch;
+	uint64_t whole = chooser->cold_to - (chooser->cold_to - batch->start) %
+						    batch->memory->unit;
+
+	choose_covered(chooser, chooser->cold_from, chooser->cold_to);
+	if (whole > chooser->cold_from)
+		chooser->cold_from = whole;
+}
+
+/*
+ * No further than there is need for: a scan takes time for what lies behind that
+ * too. But by longer and longer steps where little is cold.
+ */
 static int choose_range(struct rwp_evictor *evictor, struct chooser *chooser,
 			struct rwp_range range, struct rwp_error *err)
 {
-	int ret;
+	uint64_t unit = chooser->batch->memory->unit, step = SCAN_MIN;
 
 	chooser->cold_from = 0;
 	chooser->cold_to = 0;
-	ret = rwp_scan(evictor->rwp, range, RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED,
-		       choose_run, chooser, err);
-	if (ret < 0)
-		return ret;
-	if (chooser->cold_to)
-		choose_covered(chooser, chooser->cold_from, chooser->cold_to);
+	while (range.len && chooser->batch->count < chooser->max) {
+		uint64_t wanted = chooser->max - chooser->batch->count;
+		struct rwp_range part = range;
+		int ret;
+
+		if (step < wanted * unit)
+			step = wanted * unit;
+		if (part.len > step)
+			part.len = step;
+		ret = rwp_scan(evictor->rwp, part,
+			       RWP_PAGE_PRESENT | RWP_PAGE_SWAPPED, choose_run,
+			       chooser, err);
+		if (ret < 0)
+			return ret;
+		if (chooser->cold_to)
+			choose_so_far(chooser);
+		range.start += part.len;
+		range.len -= part.len;
+		step *= 2;
+	}
 	return 0;
 }
 
@@ -184,30 +216,17 @@ static int batch_room(struct rwp_evictor *evictor,
 		return rwpi_fail(err, -ENOMEM, "a batch of %u pages", max);
 	batch->max = max;
 	batch->room = units;
-	return rwpi_need_buffer(&evictor->buffer, &evictor->buffer_bytes,
+	if (memory->fd >= 0)
+		return rwpi_need_buffer(&evictor->buffer,
+					&evictor->buffer_bytes,
+					max * memory->unit, err);
+	return rwpi_need_buffer(&evictor->staging, &evictor->staging_bytes,
 				max * memory->unit, err);
 }
 
-struct rwp_range rwpi_batch_run(const struct evict_batch *batch,
-				unsigned int first, unsigned int *count,
-				bool clean)
-{
-	unsigned int end = first;
-
-	while (end < batch->count &&
-	       batch->unit[end] == batch->unit[first] + (end - first) &&
-	       (!clean || batch->flags[batch->unit[end]] == UNIT_CHOSEN))
-		end++;
-	*count = end - first;
-	return (struct rwp_range){
-		.start = rwpi_batch_address(batch, first),
-		.len = (end - first) * batch->memory->unit,
-	};
-}
-
 int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
-		    unsigned int count, char *data, rwpi_ready_fn *ready,
-		    void *arg, struct rwp_error *err)
+		    unsigned int count, char *data,
+		    const struct rwpi_save_hooks *hooks, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
 	struct rwp_store_page *page = calloc(count, sizeof(*page));
@@ -221,8 +240,7 @@ int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
 		page[i].data = data + i * batch->memory->unit;
 		page[i].len = batch->memory->unit;
 	}
-	ret = rwpi_store_save_as_ready(evictor->store, page, count, ready, arg,
-				       err);
+	ret = rwpi_store_save_with(evictor->store, page, count, hooks, err);
 	for (unsigned int i = 0; i < count && ret; i++)
 		if (page[i].result)
 			batch->flags[batch->unit[first + i]] |= UNIT_FAILED;
@@ -248,7 +266,6 @@ void rwpi_batch_end(struct rwp_evictor *evictor)
 			evictor->stats.evicted++;
 	}
 	batch->memory = NULL;
-	batch->claimed = false;
 }
 
 /* ---- Windows ----------------------------------------------------------- */
@@ -430,7 +447,7 @@ int64_t rwp_evict(struct rwp_evictor *evictor, const struct rwp_range *range,
 		wanted.range += rising;
 		wanted.count -= rising;
 	}
-	rwpi_spare_buffer(evictor);
+	rwpi_turn_over(evictor);
 	pthread_mutex_unlock(&evictor->turn);
 	return evicted;
 }

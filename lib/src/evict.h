@@ -7,6 +7,7 @@
 
 #include "internal.h"
 #include "store.h"
+#include "worker.h"
 
 /*
  * Memory is evicted in units: a page of the system, a hugetlb page, or as many
@@ -19,9 +20,12 @@
  *   is answered under another mode than it was read in.
  * - Units are chosen under the gate, after the switch to sync: from then on a
  *   chosen unit can only be touched through an answer, which marks it.
- * - A unit is punched only after it was claimed under the gate, and only if it
- *   had not been marked by then. Faults of claimed units are passed over: once
- *   the claim has ended who waits is woken, and asks again.
+ * - A unit is punched only after it was claimed under the gate, and claimed only
+ *   if the store holds it and it had not been marked by then. Faults of claimed
+ *   units are passed over: once the claim has ended, also under the gate, who
+ *   waits is woken, and asks again.
+ * - After its claim a unit is not part of the batch any more: what the store
+ *   holds is all there is of it.
  */
 enum {
 	UNIT_CHOSEN = 1 << 0,
@@ -29,13 +33,15 @@ enum {
 	UNIT_FAILED = 1 << 2, /* could not be saved */
 	UNIT_STAGED = 1 << 3, /* anonymous: in the staging area */
 	UNIT_RETURN = 1 << 4, /* anonymous: to go back from there */
+	UNIT_HELD = 1 << 5, /* shared: the store has a copy */
+	UNIT_CLAIMED = 1 << 6, /* shared: being punched */
+	UNIT_GONE = 1 << 7, /* shared: was punched */
 };
 
 /* What is being evicted at the moment: chosen units of a window of a memory. */
 struct evict_batch {
 	struct evict_memory *memory; /* NULL: nothing */
 	uint64_t start, len; /* the window */
-	bool claimed;
 	unsigned int max, count; /* units that may be chosen, that were */
 	uint32_t *unit; /* their numbers in the window, rising */
 	_Atomic uint8_t *flags; /* UNIT_*, for each unit of the window */
@@ -79,10 +85,16 @@ struct rwp_evictor {
 	unsigned int pendings;
 	char *page; /* room for PAGES_AT_ONCE pages or one unit */
 	size_t page_bytes;
+	/* Units whose copies were forgotten, or replaced by others. */
+	uint64_t dropped, replaced;
 
 	/* With the turn: */
-	char *buffer; /* what is being saved, or the staging area */
+	char *buffer; /* shared memory on its way out, or any on its way back */
 	size_t buffer_bytes;
+	char *staging; /* anonymous memory on its way out */
+	size_t staging_bytes;
+	struct rwpi_worker worker; /* while evicting shared, or bringing back */
+	bool worker_runs;
 	uint64_t sync_since;
 };
 
@@ -107,8 +119,13 @@ rwpi_unit_key(const struct evict_memory *memory, uint64_t address)
 /* Have @buffer of at least @bytes, aligned to a huge page. */
 int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 		     struct rwp_error *err);
-/* Give the memory of evictor->buffer back, where it is of no use any more. */
-void rwpi_spare_buffer(struct rwp_evictor *evictor);
+/*
+ * With the turn: so many bytes of evictor->buffer will be used. Where it pays,
+ * that gets huge pages, and evictor->worker a thread.
+ */
+void rwpi_turn_large(struct rwp_evictor *evictor, size_t bytes);
+/* The turn ends: neither is needed any more. */
+void rwpi_turn_over(struct rwp_evictor *evictor);
 /* The flags of the unit at @address if it is being evicted, else NULL. */
 _Atomic uint8_t *rwpi_unit_flags(struct rwp_evictor *evictor, uint64_t address);
 
@@ -117,23 +134,16 @@ int rwpi_evict_mode(struct rwp_evictor *evictor, enum rwp_mode mode,
 		    struct rwp_error *err);
 int rwpi_evict_sync(struct rwp_evictor *evictor, struct rwp_error *err);
 int rwpi_evict_async(struct rwp_evictor *evictor, struct rwp_error *err);
-/* Address and length of the run of chosen units that begins with @first. */
-struct rwp_range rwpi_batch_run(const struct evict_batch *batch,
-				unsigned int first, unsigned int *count,
-				bool clean);
 static inline uint64_t rwpi_batch_address(const struct evict_batch *batch,
 					  unsigned int n)
 {
 	return batch->start + batch->unit[n] * batch->memory->unit;
 }
-/*
- * Save what @data has of @count chosen units from @first on. @ready may be NULL;
- * see rwpi_store_save_as_ready().
- */
+/* Save what @data has of @count chosen units from @first on. */
 int rwpi_batch_save(struct rwp_evictor *evictor, unsigned int first,
-		    unsigned int count, char *data, rwpi_ready_fn *ready,
-		    void *arg, struct rwp_error *err);
-/* Forget the copies of units that stay. Counts; the batch is over. */
+		    unsigned int count, char *data,
+		    const struct rwpi_save_hooks *hooks, struct rwp_error *err);
+/* Forget the copies of units that stay, and count; the batch is over. */
 void rwpi_batch_end(struct rwp_evictor *evictor);
 
 /*
@@ -155,6 +165,9 @@ bool rwpi_evictor_pending(struct rwp_evictor *evictor);
  */
 int rwpi_fill_unit(struct rwp_evictor *evictor, uint64_t address,
 		   const void *data, uint64_t len);
+/* The same of as many units as @len has; @done bytes are there, also if it fails. */
+int rwpi_fill_run(struct rwp_evictor *evictor, uint64_t address,
+		  const void *data, uint64_t len, uint64_t *done);
 int rwpi_fill_zero(struct rwp_evictor *evictor,
 		   const struct evict_memory *memory, uint64_t address);
 /* Fetch units, fill them in and forget them; each has its own result. */
@@ -166,5 +179,9 @@ void rwpi_forget(struct rwp_evictor *evictor, struct rwp_range range);
 /* store-next.c: the first page of @space held in [from, end), or -ENOENT. */
 int rwpi_store_next(struct rwp_store *store, uint64_t space, uint64_t from,
 		    uint64_t end, uint64_t *offset, uint64_t *len);
+
+/* Drop @count pages of @len bytes that lie behind each other. */
+void rwpi_store_drop_run(struct rwp_store *store, struct rwp_store_key key,
+			 uint64_t len, unsigned int count);
 
 #endif

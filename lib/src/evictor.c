@@ -61,14 +61,25 @@ int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 	return 0;
 }
 
-void rwpi_spare_buffer(struct rwp_evictor *evictor)
+void rwpi_turn_large(struct rwp_evictor *evictor, size_t bytes)
 {
-	/* The staging area of anonymous memory is registered as it is. */
-	for (unsigned int i = 0; i < evictor->memories; i++)
-		if (evictor->memory[i].fd < 0)
-			return;
+	if (bytes < HUGE)
+		return;
+	madvise(evictor->buffer, evictor->buffer_bytes, MADV_HUGEPAGE);
+	if (!evictor->worker_runs)
+		rwpi_worker_start(&evictor->worker);
+	evictor->worker_runs = true;
+}
+
+void rwpi_turn_over(struct rwp_evictor *evictor)
+{
+	if (evictor->worker_runs)
+		rwpi_worker_stop(&evictor->worker);
+	evictor->worker_runs = false;
 	if (evictor->buffer)
-		madvise(evictor->buffer, evictor->buffer_bytes, MADV_DONTNEED);
+		munmap(evictor->buffer, evictor->buffer_bytes);
+	evictor->buffer = NULL;
+	evictor->buffer_bytes = 0;
 }
 
 int rwp_evictor_new(struct rwp *rwp, struct rwp_store *store,
@@ -111,8 +122,8 @@ void rwp_evictor_free(struct rwp_evictor *evictor)
 		return;
 	if (evictor->page)
 		munmap(evictor->page, evictor->page_bytes);
-	if (evictor->buffer)
-		munmap(evictor->buffer, evictor->buffer_bytes);
+	if (evictor->staging)
+		munmap(evictor->staging, evictor->staging_bytes);
 	pthread_mutex_destroy(&evictor->gate.lock);
 	pthread_cond_destroy(&evictor->gate.free);
 	pthread_mutex_destroy(&evictor->turn);
@@ -142,7 +153,8 @@ _Atomic uint8_t *rwpi_unit_flags(struct rwp_evictor *evictor, uint64_t address)
 	if (!batch->memory || address - batch->start >= batch->len)
 		return NULL;
 	flags = &batch->flags[(address - batch->start) / batch->memory->unit];
-	return *flags & UNIT_CHOSEN ? flags : NULL;
+	return (*flags & (UNIT_CHOSEN | UNIT_GONE)) == UNIT_CHOSEN ? flags :
+								     NULL;
 }
 
 /* ---- Taking in memory -------------------------------------------------- */

@@ -37,6 +37,7 @@ struct record_cache {
 
 struct fetching {
 	struct rwp_store *store;
+	struct store_ring *ring;
 	struct rwp_store_page *page;
 	unsigned int count;
 	struct read_pack *pack; /* for each buffer of the ring */
@@ -58,7 +59,7 @@ static void decode_all(struct fetching *fetching, unsigned int n, int error)
 	char *buffer = pack->in_place;
 
 	if (!buffer)
-		buffer = rwpi_ring_buffer(&fetching->store->fetch, n);
+		buffer = rwpi_ring_buffer(fetching->ring, n);
 	for (unsigned int i = 0; i < pack->pieces; i++) {
 		struct read_piece *piece = &pack->piece[i];
 		char *data = (char *)fetching->page[piece->page].data +
@@ -80,7 +81,7 @@ static void decode_all(struct fetching *fetching, unsigned int n, int error)
 static void complete_one(struct fetching *fetching)
 {
 	unsigned int n;
-	int error, ret = rwpi_ring_wait(&fetching->store->fetch, &n, &error);
+	int error, ret = rwpi_ring_wait(fetching->ring, &n, &error);
 
 	if (ret) {
 		fetching->broken = ret;
@@ -102,14 +103,14 @@ static void send_off(struct fetching *fetching)
 	if (!pack->pieces)
 		return;
 	if (!data)
-		data = rwpi_ring_buffer(&store->fetch, n);
+		data = rwpi_ring_buffer(fetching->ring, n);
 	fetching->idles--;
-	fetching->broken = rwpi_ring_queue(&store->fetch, false, n, data,
+	fetching->broken = rwpi_ring_queue(fetching->ring, false, n, data,
 					   pack->units * store->unit,
 					   pack->first * store->unit);
 	/* The disk is to be busy while what has come is decoded. */
 	if (!fetching->broken && (pack->in_place || fetching->idles % 8 == 0))
-		fetching->broken = rwpi_ring_submit(&store->fetch);
+		fetching->broken = rwpi_ring_submit(fetching->ring);
 	while (!fetching->idles && !fetching->broken)
 		complete_one(fetching);
 }
@@ -254,7 +255,7 @@ static void add_page(struct fetching *fetching, unsigned int n)
 static void fetch_all(struct fetching *fetching, struct rwp_store_page *page,
 		      unsigned int count)
 {
-	struct store_ring *ring = &fetching->store->fetch;
+	struct store_ring *ring = fetching->ring;
 
 	fetching->page = page;
 	fetching->count = count;
@@ -334,17 +335,20 @@ static int report(struct rwp_store *store, struct rwp_store_page *page,
 						    "cannot be read");
 }
 
-int rwp_store_fetch(struct rwp_store *store, struct rwp_store_page *page,
-		    unsigned int count, struct rwp_error *err)
+int rwpi_store_fetch_by(struct rwp_store *store, struct store_ring *ring,
+			struct rwp_store_page *page, unsigned int count,
+			struct rwp_error *err)
 {
-	struct fetching fetching = { .store = store };
+	struct fetching fetching = { .store = store, .ring = ring };
 	int ret;
 
-	pthread_mutex_lock(&store->fetch.lock);
-	ret = rwpi_ring_begin(&store->fetch, sizeof(*fetching.pack));
-	fetching.pack = store->fetch.pack;
-	fetching.idle = store->fetch.idle;
+	pthread_mutex_lock(&ring->lock);
+	ret = rwpi_ring_begin(ring, sizeof(*fetching.pack));
+	fetching.pack = ring->pack;
+	fetching.idle = ring->idle;
 	if (ret) {
+		for (unsigned int i = 0; i < count; i++)
+			page[i].result = ret;
 		rwpi_fail(err, ret, "%s: fetching %u pages", store->path,
 			  count);
 	} else {
@@ -352,9 +356,15 @@ int rwp_store_fetch(struct rwp_store *store, struct rwp_store_page *page,
 		for (unsigned int i = 0; i < count && !fetching.broken; i++)
 			if (page[i].result == -EBADMSG)
 				try_again(&fetching, &page[i]);
-		store->fetch.dead = fetching.broken;
+		ring->dead = fetching.broken;
 		ret = report(store, page, count, err);
 	}
-	pthread_mutex_unlock(&store->fetch.lock);
+	pthread_mutex_unlock(&ring->lock);
 	return ret;
+}
+
+int rwp_store_fetch(struct rwp_store *store, struct rwp_store_page *page,
+		    unsigned int count, struct rwp_error *err)
+{
+	return rwpi_store_fetch_by(store, &store->fetch, page, count, err);
 }

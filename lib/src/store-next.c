@@ -47,14 +47,44 @@ int rwpi_store_next(struct rwp_store *store, uint64_t space, uint64_t from,
 	return -ENOENT;
 }
 
+void rwpi_store_drop_run(struct rwp_store *store, struct rwp_store_key key,
+			 uint64_t len, unsigned int count)
+{
+	struct store_record none[RUN_MAX] = { 0 };
+	unsigned int step = len >> PAGE_MIN_SHIFT, some;
+
+	for (; count; count -= some, key.offset += some * len) {
+		uint64_t end = (key.offset | ((1ULL << CHUNK_SHIFT) - 1)) + 1;
+		int ret = -EINVAL;
+
+		some = count < RUN_MAX ? count : RUN_MAX;
+		if (some > (end - key.offset) / len)
+			some = (end - key.offset) / len;
+		/* Those in pieces have more than one record. */
+		if (len <= PIECE_MAX && some > 1) {
+			pthread_mutex_lock(&store->index_lock);
+			ret = rwpi_index_write(store, key, step, none, some);
+			pthread_mutex_unlock(&store->index_lock);
+		}
+		if (!some)
+			some = 1;
+		for (unsigned int i = 0; ret && i < some; i++)
+			rwp_store_drop(
+				store,
+				(struct rwp_store_key){ key.space,
+							key.offset + i * len },
+				NULL);
+	}
+}
+
 int rwp_store_drop_below(struct rwp_store *store, uint64_t space, uint64_t end,
 			 struct rwp_error *err)
 {
 	struct rwp_store_key key = { .space = space };
 	uint64_t len;
 
-	for (; !rwpi_store_next(store, space, key.offset, end, &key.offset,
-				&len);
+	for (;
+	     !rwpi_store_next(store, space, key.offset, end, &key.offset, &len);
 	     key.offset += 1U << PAGE_MIN_SHIFT) {
 		int ret = rwp_store_drop(store, key, err);
 

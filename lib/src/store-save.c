@@ -34,6 +34,7 @@ struct pack {
  */
 struct page_state {
 	unsigned int left; /* pieces not yet on file */
+	bool held; /* its head is in the index */
 	int error;
 	struct store_record *record; /* for each piece; KIND_NONE: not here */
 };
@@ -45,8 +46,7 @@ struct saving {
 	struct pack *pack; /* for each buffer of the ring */
 	unsigned int *idle; /* buffers without work, @idles of them */
 	unsigned int idles;
-	rwpi_ready_fn *ready; /* may be NULL */
-	void *arg; /* for that */
+	struct rwpi_save_hooks hooks;
 	bool full; /* no room for more */
 	int broken; /* the ring has failed */
 };
@@ -247,27 +247,41 @@ static void write_runs(struct saving *saving, struct pack_piece *piece,
 	}
 }
 
+/* All pieces of these pages have been dealt with. */
+static void tell(struct saving *saving, const unsigned int *finished,
+		 unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		struct page_state *state = &saving->state[finished[i]];
+
+		state->held = !state->error;
+		if (state->held && saving->hooks.held)
+			saving->hooks.held(finished[i], saving->hooks.arg);
+	}
+}
+
 /* The data of a buffer is in the file: bring its records into the index. */
 static void commit(struct saving *saving, unsigned int n)
 {
 	struct pack *pack = &saving->pack[n];
-	unsigned int finished[PACK_MAX], large = 0, ready = 0;
+	unsigned int finished[PACK_MAX], done = 0, ready = 0;
 
 	pthread_mutex_lock(&saving->store->index_lock);
 	for (unsigned int i = 0; i < pack->pieces; i++) {
 		struct pack_piece *piece = &pack->piece[i];
 		unsigned int page = piece->page;
 
-		if (!--saving->state[page].left &&
-		    is_large(&saving->page[page]))
-			finished[large++] = page;
+		if (!--saving->state[page].left)
+			finished[done++] = page;
 		if (piece_ready(saving, pack, piece))
 			pack->piece[ready++] = *piece;
 	}
 	write_runs(saving, pack->piece, ready);
-	for (unsigned int i = 0; i < large; i++)
-		finish_large(saving, finished[i]);
+	for (unsigned int i = 0; i < done; i++)
+		if (is_large(&saving->page[finished[i]]))
+			finish_large(saving, finished[i]);
 	pthread_mutex_unlock(&saving->store->index_lock);
+	tell(saving, finished, done);
 	pack->pieces = 0;
 	pack->used = 0;
 	pack->error = 0;
@@ -425,9 +439,9 @@ static void add_page(struct saving *saving, unsigned int n)
 	for (unsigned int from = 0;
 	     from < page->len && !state->error && !saving->broken;
 	     from += step) {
-		int ret = saving->ready ?
-				  saving->ready((char *)page->data + from, step,
-						saving->arg) :
+		int ret = saving->hooks.ready ?
+				  saving->hooks.ready((char *)page->data + from,
+						      step, saving->hooks.arg) :
 				  0;
 
 		if (ret)
@@ -497,7 +511,7 @@ static int report(struct saving *saving, unsigned int count,
 	for (unsigned int i = 0; i < count; i++) {
 		struct rwp_store_page *page = &saving->page[i];
 
-		if (saving->broken)
+		if (saving->broken && !saving->state[i].held)
 			fail_page(saving, i, saving->broken);
 		page->result = saving->state[i].error;
 		saved += !page->result;
@@ -522,21 +536,19 @@ static int report(struct saving *saving, unsigned int count,
 int rwp_store_save(struct rwp_store *store, struct rwp_store_page *page,
 		   unsigned int count, struct rwp_error *err)
 {
-	return rwpi_store_save_as_ready(store, page, count, NULL, NULL, err);
+	return rwpi_store_save_with(store, page, count, NULL, err);
 }
 
-int rwpi_store_save_as_ready(struct rwp_store *store,
-			     struct rwp_store_page *page, unsigned int count,
-			     rwpi_ready_fn *ready, void *arg,
-			     struct rwp_error *err)
+int rwpi_store_save_with(struct rwp_store *store, struct rwp_store_page *page,
+			 unsigned int count,
+			 const struct rwpi_save_hooks *hooks,
+			 struct rwp_error *err)
 {
-	struct saving saving = {
-		.store = store,
-		.page = page,
-		.ready = ready,
-		.arg = arg,
-	};
+	struct saving saving = { .store = store, .page = page };
 	int ret;
+
+	if (hooks)
+		saving.hooks = *hooks;
 
 	if (store->flags & RWP_STORE_READ_ONLY)
 		return rwpi_error(err, -EROFS, "%s: opened for reading only",

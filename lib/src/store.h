@@ -150,16 +150,29 @@ int rwpi_ring_queue(struct store_ring *ring, bool write, unsigned int n,
 int rwpi_ring_wait(struct store_ring *ring, unsigned int *n, int *error);
 int rwpi_ring_submit(struct store_ring *ring);
 
-/*
- * store-save.c: rwp_store_save() of data that is not there yet. @ready is called
- * before the first look at each part of it, by rising page and address, while
- * what came before is being written; a negative errno is the page's.
- */
-typedef int rwpi_ready_fn(char *data, unsigned int len, void *arg);
-int rwpi_store_save_as_ready(struct rwp_store *store,
-			     struct rwp_store_page *page, unsigned int count,
-			     rwpi_ready_fn *ready, void *arg,
-			     struct rwp_error *err);
+/* Called by who saves, with save.lock held; either may be NULL. */
+struct rwpi_save_hooks {
+	/*
+	 * Before the first look at each part of the data, by rising page and
+	 * address, while what came before is being written; a negative errno is
+	 * the page's.
+	 */
+	int (*ready)(char *data, unsigned int len, void *arg);
+	/* Page number @page of the array is on file, and its record too. */
+	void (*held)(unsigned int page, void *arg);
+	void *arg;
+};
+
+/* store-save.c: rwp_store_save() of data that need not be there yet. */
+int rwpi_store_save_with(struct rwp_store *store, struct rwp_store_page *page,
+			 unsigned int count,
+			 const struct rwpi_save_hooks *hooks,
+			 struct rwp_error *err);
+
+/* store-fetch.c: rwp_store_fetch() by another ring than that of the store. */
+int rwpi_store_fetch_by(struct rwp_store *store, struct store_ring *ring,
+			struct rwp_store_page *page, unsigned int count,
+			struct rwp_error *err);
 
 /* store-codec.c */
 /*

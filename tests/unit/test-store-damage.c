@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "evict.h"
 #include "store-pages.h"
 
 #define PAGES 48
@@ -404,6 +405,48 @@ static void killed(void **state)
 	munmap(progress, PAGES * sizeof(*progress));
 }
 
+/* No page of a ring that has failed is taken for one that was fetched. */
+static void dead_ring(void **state)
+{
+	struct rwp_store *store = open_store(*state, 0, 0);
+	static char data[4 * KIB];
+	struct rwp_store_page page = { { 1, 0 }, data, 4 * KIB, 0 };
+
+	save_filled(store, 0, 4 * KIB, NOISE, 1);
+	store->fetch.dead = -EIO;
+	assert_int_equal(rwp_store_fetch(store, &page, 1, NULL), -EIO);
+	assert_int_equal(page.result, -EIO);
+	store->save.dead = -EIO;
+	assert_int_equal(rwp_store_save(store, &page, 1, NULL), -EIO);
+	rwp_store_close(store);
+}
+
+/* Runs of pages are dropped, over the edge of a chunk, and nothing beside. */
+static void dropped_in_runs(void **state)
+{
+	static const uint64_t sizes[] = { 4 * KIB, 64 * KIB, 2 * MIB };
+	struct rwp_store *store = open_store(*state, 0, 0);
+
+	for (unsigned int i = 0; i < 3; i++) {
+		uint64_t size = sizes[i], from = 8 * MIB - 3 * size;
+		struct rwp_store_key key = { 1, from + size };
+		struct rwp_store_stats stats;
+
+		for (unsigned int n = 0; n < 6; n++)
+			save_filled(store, from + n * size, size, NOISE, n);
+		rwpi_store_drop_run(store, key, size, 4);
+		rwp_store_stats(store, &stats);
+		assert_int_equal(stats.pages, 2);
+		check_filled(store, from, size, NOISE, 0);
+		check_filled(store, from + 5 * size, size, NOISE, 5);
+		key.offset = from;
+		rwpi_store_drop_run(store, key, size, 6);
+		rwp_store_stats(store, &stats);
+		assert_int_equal(stats.pages, 0);
+	}
+	rwp_store_close(store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +461,8 @@ int main(void)
 		CASE(index_of_another),
 		CASE(foreign_files),
 		CASE(killed),
+		CASE(dead_ring),
+		CASE(dropped_in_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

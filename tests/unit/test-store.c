@@ -174,6 +174,9 @@ static void side_by_side(void **state)
 /* Data that is made when it is asked for. */
 struct maker {
 	char *base, *next, *bad;
+	struct rwp_store *store;
+	struct rwp_store_page *page;
+	unsigned int held; /* a bit for each page */
 };
 
 static int make_data(char *data, unsigned int len, void *arg)
@@ -189,14 +192,26 @@ static int make_data(char *data, unsigned int len, void *arg)
 	return 0;
 }
 
-/* One page cannot be had from its middle on: it is not held, the others are. */
+static void note_held(unsigned int page, void *arg)
+{
+	struct maker *maker = arg;
+
+	assert_int_equal(rwp_store_has(maker->store, maker->page[page].key), 0);
+	maker->held ^= 1U << page;
+}
+
+/*
+ * One page cannot be had from its middle on: it is not held. The others are, and
+ * that is said of each once.
+ */
 static void made_while_saving(void **state)
 {
 	enum { LARGE = 3, COUNT = 6 };
 	struct rwp_store *store = open_store(*state, 0, 0);
 	char *memory = aligned_alloc(4096, 4 * MIB);
-	struct maker maker = { .base = memory, .next = memory };
 	struct rwp_store_page page[COUNT];
+	struct maker maker = { memory, memory, NULL, store, page, 0 };
+	struct rwpi_save_hooks hooks = { make_data, note_held, &maker };
 
 	for (unsigned int i = 0; i < COUNT; i++)
 		page[i] = (struct rwp_store_page){
@@ -207,11 +222,11 @@ static void made_while_saving(void **state)
 		};
 	maker.bad = (char *)page[LARGE].data + MIB;
 	memset(memory, 0xee, 4 * MIB);
-	assert_int_equal(rwpi_store_save_as_ready(store, page, COUNT, make_data,
-						  &maker, NULL),
+	assert_int_equal(rwpi_store_save_with(store, page, COUNT, &hooks, NULL),
 			 -ENODATA);
 	memset(memory, 0xee, 4 * MIB);
 	assert_int_equal(page[LARGE].result, -ENODATA);
+	assert_int_equal(maker.held, ((1U << COUNT) - 1) & ~(1U << LARGE));
 	for (unsigned int i = 0; i < COUNT; i++) {
 		char *data = page[i].data;
 
