@@ -82,15 +82,15 @@ static void begin_fetch(struct group *group, uint64_t *offset)
 	struct rwp_evictor *evictor = group->evictor;
 
 	next_group(group, offset);
-	if (!evictor->worker_runs ||
-	    !rwpi_worker_take(&evictor->worker, fetch_group, group))
+	if (!evictor->workers ||
+	    !rwpi_worker_take(evictor->worker, fetch_group, group))
 		fetch_group(group);
 }
 
 static void end_fetch(const struct group *group)
 {
-	if (group->evictor->worker_runs)
-		rwpi_worker_wait(&group->evictor->worker);
+	if (group->evictor->workers)
+		rwpi_worker_wait(group->evictor->worker);
 }
 
 /* ---- Filling in -------------------------------------------------------- */

@@ -2,7 +2,8 @@
 /*
  * Evicting shared memory: read the file, which is no access to the mapping, save,
  * claim, punch, and wake who was passed over meanwhile. While one part of a batch
- * is being punched the next is being written, and the one after that read.
+ * is being punched the next is being written, and the one after that read: each
+ * of the three takes the kernel about as long for a page.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -31,14 +32,20 @@ static int read_file(const struct evict_memory *memory, char *data,
 /* How far the chosen units are; they lie in the buffer side by side. */
 struct leaving {
 	struct rwp_evictor *evictor;
+	struct rwpi_worker *reader, *puncher; /* NULL: none */
+
+	pthread_mutex_t lock;
+	pthread_cond_t more;
 	uint64_t read; /* bytes */
+	int read_error;
+
 	uint64_t held; /* bytes the store has got since the last punch */
 	unsigned int first; /* all before this are gone */
-	int error; /* of a punch */
+	int punch_error;
 };
 
-/* The next of them, so that the store is busy with some while others are read. */
-static int read_some(struct leaving *leaving)
+/* The next of them; tells how many bytes, or what went wrong. */
+static int64_t read_some(const struct leaving *leaving)
 {
 	const struct rwp_evictor *evictor = leaving->evictor;
 	const struct evict_batch *batch = &evictor->batch;
@@ -57,19 +64,46 @@ static int read_some(struct leaving *leaving)
 	ret = read_file(memory, evictor->buffer + leaving->read, len,
 			rwpi_batch_address(batch, first) + from -
 				memory->range.start + memory->offset);
-	if (!ret)
-		leaving->read += len;
-	return ret;
+	return ret ? ret : (int64_t)len;
+}
+
+/* Read until there are @wanted bytes. */
+static void read_until(struct leaving *leaving, uint64_t wanted)
+{
+	while (leaving->read < wanted && !leaving->read_error) {
+		int64_t got = read_some(leaving);
+
+		pthread_mutex_lock(&leaving->lock);
+		if (got < 0)
+			leaving->read_error = got;
+		else
+			leaving->read += got;
+		pthread_cond_signal(&leaving->more);
+		pthread_mutex_unlock(&leaving->lock);
+	}
+}
+
+static void read_all(void *arg)
+{
+	struct leaving *leaving = arg;
+	const struct evict_batch *batch = &leaving->evictor->batch;
+
+	read_until(leaving, batch->count * batch->memory->unit);
 }
 
 static int have_read(char *data, unsigned int len, void *arg)
 {
 	struct leaving *leaving = arg;
 	uint64_t wanted = data + len - leaving->evictor->buffer;
-	int ret = 0;
+	int ret;
 
-	while (leaving->read < wanted && !ret)
-		ret = read_some(leaving);
+	if (!leaving->reader)
+		read_until(leaving, wanted);
+	pthread_mutex_lock(&leaving->lock);
+	while (leaving->read < wanted && !leaving->read_error)
+		pthread_cond_wait(&leaving->more, &leaving->lock);
+	ret = leaving->read < wanted ? leaving->read_error : 0;
+	pthread_mutex_unlock(&leaving->lock);
 	return ret;
 }
 
@@ -142,8 +176,8 @@ static void unclaim(struct leaving *leaving, unsigned int end)
 		if (claimed(batch, i))
 			batch->flags[batch->unit[i]] = UNIT_CHOSEN | UNIT_HELD |
 						       UNIT_GONE;
-	if (leaving->error)
-		evictor->stats.last_error = leaving->error;
+	if (leaving->punch_error)
+		evictor->stats.last_error = leaving->punch_error;
 	rwpi_gate_leave(evictor);
 	rwp_wake(evictor->rwp, (struct rwp_range){ from, to - from }, NULL);
 	while (leaving->first < end &&
@@ -168,7 +202,7 @@ static void punch_held(void *arg)
 		 * what is gone finds them.
 		 */
 		if (ret)
-			leaving->error = ret;
+			leaving->punch_error = ret;
 	}
 	if (end)
 		unclaim(leaving, end);
@@ -188,8 +222,8 @@ static void is_held(unsigned int n, void *arg)
 
 	batch->flags[batch->unit[n]] |= UNIT_HELD;
 	leaving->held += batch->memory->unit;
-	if (evictor->worker_runs && leaving->held >= PUNCH_MIN &&
-	    rwpi_worker_take(&evictor->worker, punch_held, leaving))
+	if (leaving->puncher && leaving->held >= PUNCH_MIN &&
+	    rwpi_worker_take(leaving->puncher, punch_held, leaving))
 		leaving->held = 0;
 }
 
@@ -201,23 +235,44 @@ static void fail_others(struct evict_batch *batch)
 			batch->flags[batch->unit[i]] |= UNIT_FAILED;
 }
 
-int64_t rwpi_evict_shared(struct rwp_evictor *evictor, struct rwp_error *err)
+/* Save all, and punch what can be punched. The gate is not held. */
+static int save_and_punch(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
 	struct leaving leaving = { .evictor = evictor };
 	struct rwpi_save_hooks hooks = { have_read, is_held, &leaving };
+	int ret;
+
+	rwpi_turn_large(evictor, batch->count * batch->memory->unit);
+	pthread_mutex_init(&leaving.lock, NULL);
+	pthread_cond_init(&leaving.more, NULL);
+	if (evictor->workers) {
+		leaving.puncher = &evictor->worker[0];
+		leaving.reader = &evictor->worker[1];
+		if (!rwpi_worker_take(leaving.reader, read_all, &leaving))
+			leaving.reader = NULL;
+	}
+	ret = rwpi_batch_save(evictor, 0, batch->count, evictor->buffer, &hooks,
+			      err);
+	fail_others(batch);
+	if (leaving.reader)
+		rwpi_worker_wait(leaving.reader);
+	if (leaving.puncher)
+		rwpi_worker_wait(leaving.puncher);
+	punch_held(&leaving);
+	pthread_cond_destroy(&leaving.more);
+	pthread_mutex_destroy(&leaving.lock);
+	return ret;
+}
+
+int64_t rwpi_evict_shared(struct rwp_evictor *evictor, struct rwp_error *err)
+{
 	uint64_t before = evictor->stats.evicted;
 	int64_t evicted;
 	int ret, async;
 
 	rwpi_gate_leave(evictor);
-	rwpi_turn_large(evictor, batch->count * batch->memory->unit);
-	ret = rwpi_batch_save(evictor, 0, batch->count, evictor->buffer, &hooks,
-			      err);
-	fail_others(batch);
-	if (evictor->worker_runs)
-		rwpi_worker_wait(&evictor->worker);
-	punch_held(&leaving);
+	ret = save_and_punch(evictor, err);
 
 	rwpi_gate_enter(evictor, false);
 	rwpi_batch_end(evictor);

@@ -67,6 +67,7 @@ struct evict_gate {
 };
 
 #define PENDING_MAX 256
+#define WORKERS 2
 
 struct rwp_evictor {
 	struct rwp *rwp;
@@ -93,8 +94,9 @@ struct rwp_evictor {
 	size_t buffer_bytes;
 	char *staging; /* anonymous memory on its way out */
 	size_t staging_bytes;
-	struct rwpi_worker worker; /* while evicting shared, or bringing back */
-	bool worker_runs;
+	/* While evicting shared memory, or bringing back: */
+	struct rwpi_worker worker[WORKERS];
+	bool workers;
 	uint64_t sync_since;
 };
 
@@ -121,7 +123,7 @@ int rwpi_need_buffer(char **buffer, size_t *have, size_t bytes,
 		     struct rwp_error *err);
 /*
  * With the turn: so many bytes of evictor->buffer will be used. Where it pays,
- * that gets huge pages, and evictor->worker a thread.
+ * that gets huge pages, and each evictor->worker a thread.
  */
 void rwpi_turn_large(struct rwp_evictor *evictor, size_t bytes);
 /* The turn ends: neither is needed any more. */

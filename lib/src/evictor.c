@@ -66,16 +66,16 @@ void rwpi_turn_large(struct rwp_evictor *evictor, size_t bytes)
 	if (bytes < HUGE)
 		return;
 	madvise(evictor->buffer, evictor->buffer_bytes, MADV_HUGEPAGE);
-	if (!evictor->worker_runs)
-		rwpi_worker_start(&evictor->worker);
-	evictor->worker_runs = true;
+	for (int i = 0; i < WORKERS && !evictor->workers; i++)
+		rwpi_worker_start(&evictor->worker[i]);
+	evictor->workers = true;
 }
 
 void rwpi_turn_over(struct rwp_evictor *evictor)
 {
-	if (evictor->worker_runs)
-		rwpi_worker_stop(&evictor->worker);
-	evictor->worker_runs = false;
+	for (int i = 0; i < WORKERS && evictor->workers; i++)
+		rwpi_worker_stop(&evictor->worker[i]);
+	evictor->workers = false;
 	if (evictor->buffer)
 		munmap(evictor->buffer, evictor->buffer_bytes);
 	evictor->buffer = NULL;
