@@ -323,6 +323,112 @@ TEST(restore_progress)
 	manager_stop(&manager, &area);
 }
 
+/* Much at once: it is read, written and punched by several threads. */
+#define MANY (24UL << 20)
+/* Read ahead while the callback below is called for the last time before it. */
+#define AHEAD (4UL << 20)
+
+struct meddler {
+	struct area *area;
+	size_t at;
+	bool done;
+};
+
+/* Drop what was brought back by a fault, or a part of what is still away. */
+static int meddle(uint64_t done, uint64_t left, void *arg)
+{
+	struct meddler *meddler = arg;
+	struct area *area = meddler->area;
+	size_t page = meddler->at / PAGE;
+
+	(void)left;
+	if (done < AHEAD / 2 || meddler->done)
+		return 0;
+	meddler->done = true;
+	if (area->unit == PAGE)
+		area_access(area, page, true);
+	CHECK(!madvise(area->base + meddler->at, PAGE,
+		       area->fd < 0 ? MADV_DONTNEED : MADV_REMOVE));
+	return 0;
+}
+
+/* What was read ahead and is out of date by its turn is not filled in. */
+TEST(dropped_while_brought_back)
+{
+	static const enum kind some[] = { SHARED, ANON, ANON_THP };
+
+	for (unsigned int i = 0; i < 3; i++) {
+		struct manager manager;
+		struct area area;
+		struct meddler meddler = { &area, AHEAD + AHEAD / 2, false };
+		static char zeros[PAGE];
+
+		area_make(&area, some[i], MANY);
+		manager_start(&manager, &area, NULL, 0);
+		evict_all(&manager, &area);
+		OK(rwp_evictor_restore(manager.evictor, meddle, &meddler,
+				       error));
+		CHECK(meddler.done);
+		CHECK_EQ(held(&manager), 0);
+		CHECK(!memcmp(area.base + meddler.at, zeros, PAGE));
+		/* As if it had been so all the time. */
+		area_access(&area, meddler.at / PAGE, true);
+		CHECK_EQ(atomic_load(&area.wrong), 1);
+		manager_stop(&manager, &area);
+	}
+}
+
+/* Faults and bringing back at the same time lose nothing. */
+TEST(in_use_while_brought_back)
+{
+	for (unsigned int i = 0; i < KINDS; i++) {
+		struct manager manager;
+		struct writers writers;
+		struct area area;
+
+		if (kinds[i] == HUGETLB)
+			continue;
+		area_make(&area, kinds[i], MANY);
+		manager_start(&manager, &area, NULL, 0);
+		for (unsigned int round = 0; round < 4; round++) {
+			evict_all(&manager, &area);
+			writers_start(&writers, &area);
+			OK(rwp_evictor_restore(manager.evictor, NULL, NULL,
+					       error));
+			CHECK_EQ(held(&manager), 0);
+			writers_stop(&writers);
+			CHECK_EQ(atomic_load(&area.wrong), 0);
+			CHECK_EQ(area_check(&area), 0);
+		}
+		manager_stop(&manager, &area);
+	}
+}
+
+/* Shared and anonymous memory in turns. */
+TEST(both_kinds)
+{
+	struct manager manager;
+	struct rwp_evict_stats stats;
+	struct area shared, anon;
+	struct rwp_memory memory;
+
+	area_make(&shared, SHARED, LEN);
+	area_make(&anon, ANON, LEN);
+	manager_start(&manager, &shared, NULL, 0);
+	memory = area_memory(&anon);
+	memory.space++;
+	OK(rwp_evictor_add(manager.evictor, &memory, error));
+	for (unsigned int round = 0; round < 2; round++) {
+		CHECK_EQ(arm_and_evict(&manager, &shared), LEN / PAGE);
+		CHECK_EQ(arm_and_evict(&manager, &anon), LEN / PAGE);
+		OK(rwp_evictor_restore(manager.evictor, NULL, NULL, error));
+	}
+	rwp_evictor_stats(manager.evictor, &stats);
+	CHECK_EQ(stats.failed, 0);
+	manager_stop(&manager, &shared);
+	CHECK_EQ(area_check(&anon), 0);
+}
+
 /* Of the process itself, other than the memory that is shared with its file. */
 static size_t own_memory(void)
 {

@@ -23,10 +23,22 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/* Evict in a loop while two threads write; every page is checked at each access. */
-static void evict_and_write(enum kind kind, size_t len)
+/*
+ * What to do in a loop. Batches of the usual size are had where all is brought back
+ * each time: they are punched in parts, while the rest is written and read.
+ */
+static bool turn_over(struct manager *manager, struct area *area,
+		      unsigned int batch)
 {
-	struct rwp_evictor_options options = { .batch = 128 };
+	return arm_and_evict(manager, area) >= 0 &&
+	       (batch ||
+		!rwp_evictor_restore(manager->evictor, NULL, NULL, NULL));
+}
+
+/* Evict in a loop while two threads write; every page is checked at each access. */
+static void evict_and_write(enum kind kind, size_t len, unsigned int batch)
+{
+	struct rwp_evictor_options options = { .batch = batch };
 	struct rwp_evict_stats stats;
 	struct manager manager;
 	struct writers writers;
@@ -41,7 +53,7 @@ static void evict_and_write(enum kind kind, size_t len)
 	do {
 		double since = now();
 
-		CHECK(arm_and_evict(&manager, &area) >= 0);
+		CHECK(turn_over(&manager, &area, batch));
 		/* What is not in use has to stay so for longer than that. */
 		took = now() - since;
 		atomic_store(&area.turn_ms, 100 + 2000 * took);
@@ -71,27 +83,32 @@ static void evict_and_write(enum kind kind, size_t len)
 
 TEST(shared)
 {
-	evict_and_write(SHARED, 4 << 20);
+	evict_and_write(SHARED, 4 << 20, 128);
+}
+
+TEST(shared_many)
+{
+	evict_and_write(SHARED, 32 << 20, 0);
 }
 
 TEST(shared_huge)
 {
-	evict_and_write(SHARED_THP, 16 << 20);
+	evict_and_write(SHARED_THP, 16 << 20, 128);
 }
 
 TEST(anon)
 {
-	evict_and_write(ANON, 4 << 20);
+	evict_and_write(ANON, 4 << 20, 128);
 }
 
 TEST(anon_huge)
 {
-	evict_and_write(ANON_THP, 16 << 20);
+	evict_and_write(ANON_THP, 16 << 20, 128);
 }
 
 TEST(hugetlb)
 {
-	evict_and_write(HUGETLB, 16 << 20);
+	evict_and_write(HUGETLB, 16 << 20, 128);
 }
 
 /* Cold pages as the scan passes them, for the evictor that does it wrong. */
@@ -169,10 +186,11 @@ TEST(wrong_order_is_noticed)
 }
 
 /* The worker's side of the next case. */
-static void work(int fd, uint64_t features, struct area *area, const char *path)
+static void work(int fd, uint64_t features, struct area *area, const char *path,
+		 unsigned int batch)
 {
 	struct rwp_memory memory = area_memory(area);
-	struct rwp_evictor_options options = { .batch = 64 };
+	struct rwp_evictor_options options = { .batch = batch };
 	struct manager manager = { 0 };
 
 	OK(rwp_adopt(fd, getppid(), features, 0, &manager.rwp, error));
@@ -184,7 +202,7 @@ static void work(int fd, uint64_t features, struct area *area, const char *path)
 	OK(rwp_evictor_add(manager.evictor, &memory, error));
 	OK(rwp_server_add(manager.server, manager.evictor, NULL, NULL, error));
 	for (;;)
-		CHECK(arm_and_evict(&manager, area) >= 0);
+		CHECK(turn_over(&manager, area, batch));
 }
 
 /* Milliseconds until some of it is in the store only. */
@@ -204,7 +222,7 @@ static unsigned int wait_for_eviction(struct area *area)
  * A worker that evicts the memory of another process is killed at any moment and
  * started again; the descriptor is kept. Faults wait meanwhile.
  */
-static void kill_the_worker(enum kind kind, size_t len)
+static void kill_the_worker(enum kind kind, size_t len, unsigned int batch)
 {
 	char path[] = "/tmp/killed.store";
 	struct rwp_store_options options = { .depth = 16 };
@@ -227,14 +245,15 @@ static void kill_the_worker(enum kind kind, size_t len)
 			RWP_REGISTER_MISSING | RWP_REGISTER_MINOR, error));
 	writers_start(&writers, &area);
 	atomic_store(&area.turn_ms, 1000);
-	for (begin = now(); now() < begin + 15 ||
-			    (kills < 20 && now() < begin + SECONDS_MAX);
+	for (begin = now();
+	     now() < begin + 15 || (kills < 20 && now() < begin + SECONDS_MAX);
 	     kills++) {
 		pid_t pid = fork();
 
 		CHECK(pid >= 0);
 		if (!pid)
-			work(dup(rwp_fd(rwp)), rwp_features(rwp), &area, path);
+			work(dup(rwp_fd(rwp)), rwp_features(rwp), &area, path,
+			     batch);
 		/* The first tells how long it takes, the others get less or more. */
 		if (!kills)
 			first_ms = wait_for_eviction(&area);
@@ -268,10 +287,15 @@ static void kill_the_worker(enum kind kind, size_t len)
 
 TEST(worker_killed)
 {
-	kill_the_worker(SHARED, 2 << 20);
+	kill_the_worker(SHARED, 2 << 20, 64);
+}
+
+TEST(worker_killed_many)
+{
+	kill_the_worker(SHARED, 16 << 20, 0);
 }
 
 TEST(worker_killed_hugetlb)
 {
-	kill_the_worker(HUGETLB, 16 << 20);
+	kill_the_worker(HUGETLB, 16 << 20, 64);
 }
