@@ -11,7 +11,7 @@
 /* At most this much is looked at while faults have to wait. */
 #define WINDOW (64ULL << 20)
 /* Calls for less than this would cost more than the scan. */
-#define SCAN_MIN (2ULL << 20)
+#define SCAN_MIN (256ULL << 10)
 
 /* ---- The mode ---------------------------------------------------------- */
 
