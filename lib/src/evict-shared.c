@@ -2,8 +2,8 @@
 /*
  * Evicting shared memory: read the file, which is no access to the mapping, save,
  * claim, punch, and wake who was passed over meanwhile. While one part of a batch
- * is being punched the next is being written, and the one after that read: each
- * of the three takes the kernel about as long for a page.
+ * is being punched the next is being written, and the one after that read: what
+ * takes the time is the kernel's work for each page, in reading and in punching.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -29,82 +29,115 @@ static int read_file(const struct evict_memory *memory, char *data,
 	return 0;
 }
 
+enum { HELPER, OWNER, READERS };
+
+#define NOTHING UINT64_MAX
+
 /* How far the chosen units are; they lie in the buffer side by side. */
 struct leaving {
 	struct rwp_evictor *evictor;
-	struct rwpi_worker *reader, *puncher; /* NULL: none */
+	uint64_t bytes; /* all of them */
+	struct rwpi_worker *puncher; /* NULL: none */
 
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	uint64_t read; /* bytes */
-	int read_error;
+	uint64_t next; /* where to read on */
+	uint64_t reading[READERS]; /* where each is, or NOTHING */
+	uint64_t bad; /* what could not be read, or NOTHING */
+	int read_error; /* why */
 
 	uint64_t held; /* bytes the store has got since the last punch */
 	unsigned int first; /* all before this are gone */
 	int punch_error;
 };
 
-/* The next of them; tells how many bytes, or what went wrong. */
-static int64_t read_some(const struct leaving *leaving)
+/* ---- Reading ----------------------------------------------------------- */
+
+/* Read @len bytes from @at on, both in the buffer. */
+static int read_part(const struct leaving *leaving, uint64_t at, uint64_t len)
 {
 	const struct rwp_evictor *evictor = leaving->evictor;
 	const struct evict_batch *batch = &evictor->batch;
 	const struct evict_memory *memory = batch->memory;
-	unsigned int first = leaving->read / memory->unit, last = first;
-	uint64_t from = leaving->read % memory->unit, len = memory->unit - from;
+	int ret = 0;
+
+	while (len && !ret) {
+		unsigned int first = at / memory->unit, last = first;
+		uint64_t from = at % memory->unit, some = memory->unit - from;
+
+		while (some < len &&
+		       batch->unit[last + 1] == batch->unit[last] + 1) {
+			last++;
+			some += memory->unit;
+		}
+		if (some > len)
+			some = len;
+		ret = read_file(memory, evictor->buffer + at, some,
+				rwpi_batch_address(batch, first) + from -
+					memory->range.start + memory->offset);
+		at += some;
+		len -= some;
+	}
+	return ret;
+}
+
+/* Take the next part and read it; false if there is none. With the lock held. */
+static bool read_next(struct leaving *leaving, int reader)
+{
+	uint64_t at = leaving->next, len = leaving->bytes - at;
 	int ret;
 
-	while (len < READ_AHEAD && last + 1 < batch->count &&
-	       batch->unit[last + 1] == batch->unit[last] + 1) {
-		last++;
-		len += memory->unit;
-	}
+	if (!len || leaving->bad != NOTHING)
+		return false;
 	if (len > READ_AHEAD)
 		len = READ_AHEAD;
-	ret = read_file(memory, evictor->buffer + leaving->read, len,
-			rwpi_batch_address(batch, first) + from -
-				memory->range.start + memory->offset);
-	return ret ? ret : (int64_t)len;
-}
-
-/* Read until there are @wanted bytes. */
-static void read_until(struct leaving *leaving, uint64_t wanted)
-{
-	while (leaving->read < wanted && !leaving->read_error) {
-		int64_t got = read_some(leaving);
-
-		pthread_mutex_lock(&leaving->lock);
-		if (got < 0)
-			leaving->read_error = got;
-		else
-			leaving->read += got;
-		pthread_cond_signal(&leaving->more);
-		pthread_mutex_unlock(&leaving->lock);
+	leaving->next += len;
+	leaving->reading[reader] = at;
+	pthread_mutex_unlock(&leaving->lock);
+	ret = read_part(leaving, at, len);
+	pthread_mutex_lock(&leaving->lock);
+	leaving->reading[reader] = NOTHING;
+	if (ret && at < leaving->bad) {
+		leaving->bad = at;
+		leaving->read_error = ret;
 	}
+	pthread_cond_broadcast(&leaving->more);
+	return true;
 }
 
-static void read_all(void *arg)
+static void help_reading(void *arg)
 {
 	struct leaving *leaving = arg;
-	const struct evict_batch *batch = &leaving->evictor->batch;
 
-	read_until(leaving, batch->count * batch->memory->unit);
+	pthread_mutex_lock(&leaving->lock);
+	while (read_next(leaving, HELPER))
+		;
+	pthread_mutex_unlock(&leaving->lock);
 }
 
+/* All before this was read. With the lock held. */
+static uint64_t read_so_far(const struct leaving *leaving)
+{
+	uint64_t far = leaving->next;
+
+	for (int i = 0; i < READERS; i++)
+		if (leaving->reading[i] < far)
+			far = leaving->reading[i];
+	return far < leaving->bad ? far : leaving->bad;
+}
+
+/* Who has to wait for a part reads another one meanwhile. */
 static int have_read(char *data, unsigned int len, void *arg)
 {
 	struct leaving *leaving = arg;
-	uint64_t wanted = data + len - leaving->evictor->buffer;
-	int ret;
+	uint64_t wanted = data + len - leaving->evictor->buffer, far;
 
-	if (!leaving->reader)
-		read_until(leaving, wanted);
 	pthread_mutex_lock(&leaving->lock);
-	while (leaving->read < wanted && !leaving->read_error)
-		pthread_cond_wait(&leaving->more, &leaving->lock);
-	ret = leaving->read < wanted ? leaving->read_error : 0;
+	while ((far = read_so_far(leaving)) < wanted && far != leaving->bad)
+		if (!read_next(leaving, OWNER))
+			pthread_cond_wait(&leaving->more, &leaving->lock);
 	pthread_mutex_unlock(&leaving->lock);
-	return ret;
+	return far < wanted ? leaving->read_error : 0;
 }
 
 /* ---- Punching ---------------------------------------------------------- */
@@ -239,26 +272,28 @@ static void fail_others(struct evict_batch *batch)
 static int save_and_punch(struct rwp_evictor *evictor, struct rwp_error *err)
 {
 	struct evict_batch *batch = &evictor->batch;
-	struct leaving leaving = { .evictor = evictor };
+	struct leaving leaving = {
+		.evictor = evictor,
+		.bytes = batch->count * batch->memory->unit,
+		.reading = { NOTHING, NOTHING },
+		.bad = NOTHING,
+	};
 	struct rwpi_save_hooks hooks = { have_read, is_held, &leaving };
+	struct rwpi_worker *worker = evictor->worker;
 	int ret;
 
-	rwpi_turn_large(evictor, batch->count * batch->memory->unit);
 	pthread_mutex_init(&leaving.lock, NULL);
 	pthread_cond_init(&leaving.more, NULL);
+	rwpi_turn_large(evictor, leaving.bytes);
 	if (evictor->workers) {
-		leaving.puncher = &evictor->worker[0];
-		leaving.reader = &evictor->worker[1];
-		if (!rwpi_worker_take(leaving.reader, read_all, &leaving))
-			leaving.reader = NULL;
+		leaving.puncher = &worker[0];
+		rwpi_worker_take(&worker[1], help_reading, &leaving);
 	}
 	ret = rwpi_batch_save(evictor, 0, batch->count, evictor->buffer, &hooks,
 			      err);
 	fail_others(batch);
-	if (leaving.reader)
-		rwpi_worker_wait(leaving.reader);
-	if (leaving.puncher)
-		rwpi_worker_wait(leaving.puncher);
+	for (int i = 0; i < WORKERS && evictor->workers; i++)
+		rwpi_worker_wait(&worker[i]);
 	punch_held(&leaving);
 	pthread_cond_destroy(&leaving.more);
 	pthread_mutex_destroy(&leaving.lock);

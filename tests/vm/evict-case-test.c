@@ -404,6 +404,33 @@ TEST(in_use_while_brought_back)
 	}
 }
 
+/* What cannot be read is not held, and stays. */
+TEST(unreadable_stays)
+{
+	struct rwp_evict_stats stats;
+	struct manager manager;
+	struct rwp_range all;
+	struct area area;
+	int own, empty = memfd_create("empty", 0);
+
+	area_make(&area, SHARED, MANY);
+	manager_start(&manager, &area, NULL, 0);
+	all = (struct rwp_range){ (uintptr_t)area.base, MANY };
+	OK(rwp_arm(manager.rwp, all, error));
+	own = dup(area.fd);
+	CHECK(own >= 0 && empty >= 0);
+	CHECK_EQ(dup2(empty, area.fd), area.fd);
+	CHECK_EQ(rwp_evict(manager.evictor, &all, 1, NULL), -ENODATA);
+	CHECK_EQ(dup2(own, area.fd), area.fd);
+	rwp_evictor_stats(manager.evictor, &stats);
+	CHECK_EQ(stats.evicted, 0);
+	CHECK(stats.failed);
+	CHECK_EQ(held(&manager), 0);
+	manager_stop(&manager, &area);
+	close(own);
+	close(empty);
+}
+
 /* Shared and anonymous memory in turns. */
 TEST(both_kinds)
 {
