@@ -522,6 +522,9 @@ void rwp_store_stats(struct rwp_store *store, struct rwp_store_stats *stats);
 /*
  * Moves cold pages into a store, and serves who wants them back. Shared: one
  * thread evicts while others answer faults. rwp_evictor_free().
+ *
+ * A call that evicts or brings back much has two threads more and buffers of
+ * about 8 MiB until it returns; all signals are blocked in these threads.
  */
 struct rwp_evictor;
 

@@ -23,7 +23,7 @@
 
 #define TRIES 3
 /* So many turns may be noisy: others have more of a processor than this. */
-#define TURNS_MAX (6 * TURNS)
+#define TURNS_MAX (3 * TURNS)
 #define QUIET 0.2
 
 static char path[2][256], index_path[300];
