@@ -381,16 +381,16 @@ TEST(dropped_while_brought_back)
 /* Faults and bringing back at the same time lose nothing. */
 TEST(in_use_while_brought_back)
 {
-	for (unsigned int i = 0; i < KINDS; i++) {
+	static const enum kind some[] = { SHARED, ANON_THP };
+
+	for (unsigned int i = 0; i < 2; i++) {
 		struct manager manager;
 		struct writers writers;
 		struct area area;
 
-		if (kinds[i] == HUGETLB)
-			continue;
-		area_make(&area, kinds[i], MANY);
+		area_make(&area, some[i], MANY);
 		manager_start(&manager, &area, NULL, 0);
-		for (unsigned int round = 0; round < 4; round++) {
+		for (unsigned int round = 0; round < 2; round++) {
 			evict_all(&manager, &area);
 			writers_start(&writers, &area);
 			OK(rwp_evictor_restore(manager.evictor, NULL, NULL,

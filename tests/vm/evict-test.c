@@ -292,7 +292,7 @@ TEST(worker_killed)
 
 TEST(worker_killed_many)
 {
-	kill_the_worker(SHARED, 16 << 20, 0);
+	kill_the_worker(SHARED, 4 << 20, 0);
 }
 
 TEST(worker_killed_hugetlb)
