@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .PHONY: help demo check check-all bench bench-manager packages base tree export config kernel \
-	rootfs selftests manager shell clean distclean
+	rootfs selftests manager proofs shell clean distclean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -50,6 +50,9 @@ selftests: tree ## build the selftests the checks run
 
 manager: packages ## build librwp and the command rwp in build/lib and build/cmd
 	@scripts/manager
+
+proofs: tree ## build the fuzzer and the other programs of proofs/ in build/proofs; check-all runs them
+	@scripts/proofs
 
 shell: kernel ## boot the kernel to a shell (leave with Ctrl-D)
 	@scripts/vm
