@@ -56,11 +56,12 @@ static __u64 rwp_range_errors(const struct fuzz *f, int uffd, struct area a)
 
 /*
  * What is left of a file's mapping when armed pages are resolved, or a huge one
- * is cut, is for the model to look at before it is asked again.
+ * is cut, or what khugepaged does to memory that is not registered for a moment, is
+ * for the model to look at before it is asked again.
  */
 static void settle(struct fuzz *f)
 {
-	if (is(f->m, K_FILE))
+	if (f->m->flags & (K_FILE | K_HUGE))
 		check(f->m);
 }
 
