@@ -17,6 +17,7 @@
 #define ASYNC		UFFD_FEATURE_RWP_ASYNC
 #define ARM		UFFDIO_RWPROTECT_MODE_RWP
 #define PAGE		4096UL
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 static int cases, failures;
 
