@@ -152,8 +152,8 @@ static void fuzz_kind(const struct model_kind *kind, int mode, int limit)
 		report(kind, mode);
 		ksft_print_msg("the last calls:\n");
 		print_calls();
-		ksft_print_msg("again: fuzz-ioctl -s %llu -k %s/%s -n %d -c %d\n", seed, kind->name,
-			       modes[mode].name, limit, calls_per_step);
+		ksft_print_msg("again: fuzz-ioctl -s %llu -k %s/%s -n %d -c %d\n", seed,
+			       kind->name, modes[mode].name, limit, calls_per_step);
 	}
 	ksft_test_result(ret == KSFT_PASS, "%s/%s\n", kind->name, modes[mode].name);
 }
@@ -172,7 +172,8 @@ static void wild(unsigned long calls)
 
 static void explain(const char *name)
 {
-	printf("usage: %s [-s SEED] [-n STEPS] [-c CALLS] [-w CALLS] [-r ROUNDS] [-t SECONDS] [-k KIND[/MODE]]\n"
+	printf("usage: %s [-s SEED] [-n STEPS] [-c CALLS] [-w CALLS] [-r ROUNDS] [-t SECONDS]\n"
+	       "       [-k KIND[/MODE]]\n"
 	       "  -s  seed (1); with -r the first one\n"
 	       "  -n  steps of the model in a run (60)\n"
 	       "  -c  calls after each step (%d)\n"

@@ -179,7 +179,7 @@ static void wild_ioctl(__u64 *s, int uffd)
 	}
 	err = ioctl(uffd, cmd, mix(s) % 64 ? (void *)&arg : (void *)(mix(s) << 47)) ? errno : 0;
 	__atomic_add_fetch(&w.fs->errors[err < 64 ? err : 63], 1, __ATOMIC_RELAXED);
-	/* Of another contexts's file, closed just now. */
+	/* Of another context's file, closed just now. */
 	if (err == EBADF || err == ENOTTY)
 		return;
 	if (err >= 64 || !(may_give(cmd) & E(err)))
@@ -299,17 +299,17 @@ static void *wild_thread(void *arg)
 		__u64 r = mix(s) % 256;
 		int k = mix(s) % NR_CONTEXTS;
 
-		if (r < 150)
+		if (r < 150) {
 			wild_ioctl(s, w.uffd[k]);
-		else if (r < 175)
+		} else if (r < 175) {
 			wild_map(s);
-		else if (r < 230)
+		} else if (r < 230) {
 			touch_word(w.mem + mix(s) % NPAGES_WILD * PAGE, mix(s) & 1, mix(s));
-		else if (r < 252)
+		} else if (r < 252) {
 			wild_look(s, pagemap);
-		else if (r < 253)
+		} else if (r < 253) {
 			wild_fork(s);
-		else if (r == 253) {
+		} else if (r == 253) {
 			/* In one step, so that its number is always a context. */
 			fd = wild_open(s);
 			pthread_rwlock_wrlock(&w.forking);

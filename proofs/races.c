@@ -198,7 +198,7 @@ static const char *race_to_sync(void)
 		return failed("nobody gets on");
 	for (i = 0; i < NR_TOUCH; i++)
 		if (armed[i] && (done(i) || !rwp_bit57(&r, mem + i * PAGE)))
-			why = failed("page %d was armed after the switch to sync, and is resolved without a message", i);
+			why = failed("page %d, armed after the switch to sync, is resolved unseen", i);
 	if (rwp_switch(&r, true) || !all_done())
 		return failed("they wait on after a switch to async");
 	return why;
