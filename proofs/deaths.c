@@ -6,8 +6,10 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "proof.h"
@@ -15,6 +17,7 @@
 #define NPAGES	32UL
 #define LEN	(NPAGES * PAGE)
 #define LIMIT	20000
+#define CGROUP	"/tmp/cgroup/"
 
 /* What the tracked process has come to when it is killed. */
 enum step { OPENED, REGISTERED, ARMED, TOUCHING, BLOCKED, FORKED, NR_STEPS };
@@ -41,14 +44,19 @@ static void *touch_all(void *arg)
 	return arg;
 }
 
-static void live(int sock, enum step step)
+static void group_file(const char *name, const char *val);
+
+static void live(int sock, enum step step, enum death death)
 {
 	__u64 features = UFFD_FEATURE_RWP;
 	struct rwp r = { };
 	pthread_t thread;
-	char *mem = rwp_mmap(NPAGES, PROT_READ | PROT_WRITE);
+	char *mem;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (death == BY_OOM)
+		group_file("tracked/cgroup.procs", "0");
+	mem = rwp_mmap(NPAGES, PROT_READ | PROT_WRITE);
 	if (step == TOUCHING)
 		features |= ASYNC;
 	if (step == FORKED)
@@ -71,7 +79,7 @@ static void live(int sock, enum step step)
 		pause();
 }
 
-static void start(struct tracked *t, enum step step)
+static void start(struct tracked *t, enum step step, enum death death)
 {
 	int sv[2];
 
@@ -80,7 +88,7 @@ static void start(struct tracked *t, enum step step)
 	t->pid = fork();
 	if (!t->pid) {
 		close(sv[0]);
-		live(sv[1], step);
+		live(sv[1], step, death);
 	}
 	close(sv[1]);
 	t->sock = sv[0];
@@ -101,19 +109,28 @@ static void console_level(int level)
 	rwp_write_long("/proc/sys/kernel/printk", level);
 }
 
-/* The OOM killer takes the one that asks for it. It says so at some length. */
-static void oom_kill(pid_t pid)
+static void group_file(const char *name, const char *val)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
-	if (rwp_write_long(path, 1000))
-		give_up("%s", path);
-	fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "f", 1) != 1)
-		give_up("sysrq: %s", strerror(errno));
+	snprintf(path, sizeof(path), CGROUP "%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, val, strlen(val)) < 0)
+		give_up("%s: %s", path, strerror(errno));
 	close(fd);
+}
+
+/* A memory control group of its own for who is to be killed. */
+static void make_group(void)
+{
+	mkdir(CGROUP, 0700);
+	if (mount("none", CGROUP, "cgroup2", 0, NULL))
+		give_up("cgroup2: %s", strerror(errno));
+	group_file("cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP "tracked", 0700) && errno != EEXIST)
+		give_up("no control group: %s", strerror(errno));
+	group_file("tracked/memory.swap.max", "0");
 }
 
 /* What a manager does, while its process dies, and after. */
@@ -156,9 +173,10 @@ static void tracked_dies(enum step step, enum death death)
 	int status, err;
 	__s64 end;
 
-	start(&t, step);
+	start(&t, step, death);
+	/* No page is left to it, and there is no swap: it is killed at once. */
 	if (death == BY_OOM)
-		oom_kill(t.pid);
+		group_file("tracked/memory.max", "0");
 	else
 		kill(t.pid, SIGKILL);
 	why = manage(&t, false);
@@ -175,6 +193,8 @@ static void tracked_dies(enum step step, enum death death)
 			why = "its memory does not go away";
 	if (!why)
 		why = manage(&t, true);
+	if (death == BY_OOM)
+		group_file("tracked/memory.max", "max");
 	close(t.uffd);
 	close(t.sock);
 	result(!why, "the tracked process, %s, dies by %s%s%s", step_names[step],
@@ -270,8 +290,10 @@ int main(int argc, char **argv)
 
 	for (death = 0; death < deaths; death++) {
 		/* What the OOM killer prints looks like a splat. */
-		if (death == BY_OOM)
+		if (death == BY_OOM) {
 			console_level(4);
+			make_group();
+		}
 		for (step = 0; step < NR_STEPS; step++)
 			tracked_dies(step, death);
 	}
