@@ -172,7 +172,7 @@ static void prepare(bool async)
 		give_up("cannot arm");
 }
 
-/* Whatever went wrong, nobody waits any more. */
+/* Whatever went wrong, nobody waits any more, and the next race can begin. */
 static void clean_up(void)
 {
 	knob("skip", 0);
@@ -180,6 +180,7 @@ static void clean_up(void)
 	rwp_wake(r.uffd, mem, LEN);
 	if (!all_done())
 		give_up("they are stuck for good");
+	rwp_register(r.uffd, mem, LEN, RWP_RWP);
 }
 
 static const char *race_to_sync(void)
@@ -282,6 +283,11 @@ static const char *race_mprotect(void)
 	return others_armed();
 }
 
+static int map_flags(void)
+{
+	return MAP_FIXED | MAP_ANONYMOUS | (file ? MAP_SHARED : MAP_PRIVATE);
+}
+
 /* The registration does not follow. */
 static const char *race_mremap(void)
 {
@@ -296,6 +302,8 @@ static const char *race_mremap(void)
 		return failed("armed where it is not registered");
 	if (mremap(spare, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, mem) != mem)
 		return failed("mremap: %s", strerror(errno));
+	if (mmap(spare, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != spare)
+		return failed("mmap: %s", strerror(errno));
 	rwp_wake(r.uffd, mem, LEN);
 	why = nothing_armed();
 	err = rwp_register(r.uffd, mem, LEN, RWP_RWP);
@@ -304,14 +312,13 @@ static const char *race_mremap(void)
 
 static const char *race_munmap(void)
 {
-	int flags = MAP_FIXED | MAP_ANONYMOUS | (file ? MAP_SHARED : MAP_PRIVATE);
 	const char *why;
 
 	prepare(next(&seed) & 1);
 	__atomic_store_n(&fresh, true, __ATOMIC_SEQ_CST);
 	go();
 	munmap(mem, LEN);
-	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, flags, -1, 0) != mem)
+	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != mem)
 		return failed("mmap: %s", strerror(errno));
 	rwp_wake(r.uffd, mem, LEN);
 	why = nothing_armed();
@@ -420,6 +427,7 @@ static const char *race_exit(void)
 			__asm__ volatile("pause");
 		_exit(0);
 	}
+	close(sv[1]);
 	if (read(sv[0], &m, sizeof(m)) != sizeof(m))
 		give_up("the child has nothing to say");
 	c.uffd = rwp_recv_fd(sv[0]);
@@ -440,7 +448,6 @@ static const char *race_exit(void)
 		why = failed("the process is gone, and that is not ESRCH");
 	close(c.uffd);
 	close(sv[0]);
-	close(sv[1]);
 	return why;
 }
 
@@ -490,11 +497,11 @@ static unsigned long run(const struct race *race, int skip, unsigned long times)
 
 static void map(bool shared)
 {
-	int flags = MAP_FIXED | MAP_ANONYMOUS | (shared ? MAP_SHARED : MAP_PRIVATE), i;
+	int i;
 
 	file = shared;
-	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, flags, -1, 0) != mem ||
-	    mmap(spare, LEN, PROT_READ | PROT_WRITE, flags, -1, 0) != spare)
+	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != mem ||
+	    mmap(spare, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != spare)
 		give_up("mmap: %s", strerror(errno));
 	memset(mem, 0, LEN);
 	for (i = 0; i < NR_TOUCH; i++)
