@@ -11,10 +11,18 @@ series=$top/series/6.12
 # folders of its own.
 base=${RWP_BASE:+-base}
 linux=$build/linux$base  # the git tree: one commit for the base, one a patch
-out=$build/kernel$base   # what the kernel build writes
+# With RWP_CONFIG=NAME they build the series in the configuration of
+# kernel/config/other/NAME.config, in a folder of its own.
+config=${RWP_CONFIG:-}
+kind=$base${config:+-$config}
+out=$build/kernel$kind   # what the kernel build writes
 log=$build/log
-bzimage=$out/arch/x86/boot/bzImage
-export top build series base linux out log bzimage
+arch=x86_64 cross='' foreign='' bzimage=$out/arch/x86/boot/bzImage
+case $config in
+i386) arch=i386 ;;
+arm64) arch=arm64 cross=aarch64-linux-gnu- foreign=-arm64 bzimage=$out/arch/arm64/boot/Image ;;
+esac
+export top build series base config kind linux out log arch cross foreign bzimage
 
 # A surrounding make, a cross-compiling shell or the user's git configuration
 # must not leak into what is built here.
@@ -77,14 +85,14 @@ plain_git() {
 lgit() { plain_git -C "$linux" "$@"; }
 
 # The compiler that builds kernels.
-cc=gcc
-! command -v ccache >/dev/null || cc='ccache gcc'
+cc=${cross}gcc
+! command -v ccache >/dev/null || cc="ccache $cc"
 
 # The same source gives the same image: who, where and when are fixed.
 build_image() { # SOURCE OUT NAME DATE
-	with_progress "$3" "$log/$3.log" make -C "$1" O="$2" ARCH=x86_64 CC="$cc" -j "$jobs" \
+	with_progress "$3" "$log/$3.log" make -C "$1" O="$2" ARCH="$arch" CROSS_COMPILE="$cross" CC="$cc" -j "$jobs" \
 		LOCALVERSION= KBUILD_BUILD_USER=rwp KBUILD_BUILD_HOST=workbench KBUILD_BUILD_VERSION=1 \
-		KBUILD_BUILD_TIMESTAMP="$4" bzImage
+		KBUILD_BUILD_TIMESTAMP="$4" "${bzimage##*/}"
 }
 
 # Other suites of Debian, with list and state files of our own below DIR: the
