@@ -15,7 +15,7 @@ demo: kernel ## build, boot, and there evict the cold half of a virtual machine 
 check: ## the same from nothing, and every test; the last line counts them
 	@scripts/check checks
 
-check-all: ## check, each patch on its own with W=1, the manager (in the virtual machine, its speed, for arm64), and 6.12's own tests with and without the series
+check-all: ## check, each patch on its own, the manager (in the virtual machine, its speed, for arm64), 6.12's own tests with and without the series, and the series in other configurations
 	@scripts/check checks checks-all
 
 bench: base tree ## measure, against the base and a later kernel that ships RWP
