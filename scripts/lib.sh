@@ -53,6 +53,9 @@ mark_done() {
 # One key for the content of the files named.
 content_key() { cat -- "$@" | sha256sum | cut -c1-40; }
 
+# Clones that share a machine name files to lock: BUILD_LOCK while a kernel is compiled,
+# VM_LOCK while a virtual machine runs.
+
 # Run a long command: all of its output goes to a log file, a line with what it
 # is doing appears every few seconds, and on failure the interesting lines.
 with_progress() { # NAME LOGFILE COMMAND...
@@ -90,7 +93,7 @@ cc=${cross}gcc
 
 # The same source gives the same image: who, where and when are fixed.
 build_image() { # SOURCE OUT NAME DATE
-	with_progress "$3" "$log/$3.log" make -C "$1" O="$2" ARCH="$arch" CROSS_COMPILE="$cross" CC="$cc" -j "$jobs" \
+	with_progress "$3" "$log/$3.log" ${BUILD_LOCK:+flock "$BUILD_LOCK"} make -C "$1" O="$2" ARCH="$arch" CROSS_COMPILE="$cross" CC="$cc" -j "$jobs" \
 		LOCALVERSION= KBUILD_BUILD_USER=rwp KBUILD_BUILD_HOST=workbench KBUILD_BUILD_VERSION=1 \
 		KBUILD_BUILD_TIMESTAMP="$4" "${bzimage##*/}"
 }
