@@ -8,7 +8,7 @@
  * waits any more; a thread that touches memory gets on; and no ioctl answers what it
  * never can.
  *
- *   hammer [-n SWITCHES]
+ *   hammer [-n SWITCHES] [-b BURST]   (BURST: there and back so often before each one)
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -186,15 +186,15 @@ int main(int argc, char **argv)
 		hammer_poll, hammer_read, hammer_fdinfo, hammer_scan, hammer_range,
 		hammer_other, hammer_touch, hammer_touch_file,
 	};
-	unsigned long switches = 500, k, pending, total, late = 0, before[NR] = { };
+	unsigned long switches = 500, burst = 0, b, k, pending, total, late = 0, before[NR] = { };
 	struct rwp r = { };
 	pthread_t thread[NR];
 	int c, t, err;
 
-	while ((c = getopt(argc, argv, "n:")) != -1) {
-		if (c != 'n')
+	while ((c = getopt(argc, argv, "n:b:")) != -1) {
+		if (c != 'n' && c != 'b')
 			return 2;
-		switches = strtoul(optarg, NULL, 0);
+		*(c == 'n' ? &switches : &burst) = strtoul(optarg, NULL, 0);
 	}
 	uffd = rwp_open(UFFD_FEATURE_RWP | ASYNC);
 	uffd2 = rwp_open(UFFD_FEATURE_RWP);
@@ -217,6 +217,10 @@ int main(int argc, char **argv)
 			give_up("no thread");
 	for (k = 0; k < switches; k++) {
 		rwp_arm(&r, mem, LEN);
+		for (b = 0; b < 2 * burst; b++) {
+			err = rwp_switch(&r, (k ^ b) & 1);
+			expect("UFFDIO_SET_MODE", err, !err);
+		}
 		err = rwp_switch(&r, k & 1);
 		expect("UFFDIO_SET_MODE", err, !err);
 		rwp_waiters(uffd, &pending, &total);
