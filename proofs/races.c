@@ -4,7 +4,7 @@
  * VMA against all that changes the mode, the registration or the mapping. The
  * delays make windows of some instructions some milliseconds wide.
  *
- *   races [-n ITERATIONS] [-d MICROSECONDS] [-s SEED] [-x]
+ *   races [-n ITERATIONS] [-d MICROSECONDS] [-s SEED] [-x] [RACE]
  *
  * With -x guards of the series are taken out one after the other: the race that
  * looks for it has to find that out.
@@ -20,7 +20,8 @@
 
 #define DEBUGFS		"/sys/kernel/debug/uffd_delay/"
 #define NPAGES		8
-#define LEN		(NPAGES * PAGE)
+#define LEN		(NPAGES * page_size)
+#define HUGE_PAGE	(1UL << 21)
 #define NR_TOUCH	4
 #define LIMIT_MS	10000
 
@@ -33,6 +34,12 @@ static const char * const point_names[D_NR] = {
 	"move", "arm",
 };
 
+enum kind { ANON, THP, SHMEM, HUGETLB, NR_KINDS };
+
+static const char * const kind_names[NR_KINDS] = {
+	"anonymous", "huge pages", "shmem", "hugetlb",
+};
+
 struct toucher {
 	pthread_t thread;
 	int i;
@@ -42,12 +49,16 @@ struct toucher {
 
 static struct rwp r;
 static char *mem, *spare;
-static bool file;	/* is the memory a file's? */
+static enum kind kind;
+static unsigned long page_size = PAGE;
 static struct toucher toucher[NR_TOUCH];
 static unsigned long now_round, seed = 1, iterations = 150;
+static const char *only = "";	/* the races whose names begin so */
 static bool fresh;	/* the memory is mapped anew: the pages may be empty */
 static char failure[256];
 static __thread sigjmp_buf env;
+
+static unsigned long moved;	/* pages, by race_move() */
 
 static const char *failed(const char *fmt, ...)
 {
@@ -76,7 +87,7 @@ static void on_segv(int sig)
 /* Tries again while the page cannot be accessed: it is about to be, once more. */
 static void touch(struct toucher *t)
 {
-	volatile unsigned long *p = (unsigned long *)(mem + t->i * PAGE);
+	volatile unsigned long *p = (unsigned long *)(mem + t->i * page_size);
 	unsigned long found;
 
 	while (sigsetjmp(env, 1))
@@ -194,11 +205,11 @@ static const char *race_to_sync(void)
 	if (rwp_switch(&r, false))
 		return failed("UFFDIO_SET_MODE: %s", strerror(errno));
 	for (i = 0; i < NR_TOUCH; i++)
-		armed[i] = rwp_bit57(&r, mem + i * PAGE);
+		armed[i] = rwp_bit57(&r, mem + i * page_size);
 	if (!all_settled())
 		return failed("nobody gets on");
 	for (i = 0; i < NR_TOUCH; i++)
-		if (armed[i] && (done(i) || !rwp_bit57(&r, mem + i * PAGE)))
+		if (armed[i] && (done(i) || !rwp_bit57(&r, mem + i * page_size)))
 			why = failed("page %d, armed after the switch to sync, is resolved unseen", i);
 	if (rwp_switch(&r, true) || !all_done())
 		return failed("they wait on after a switch to async");
@@ -264,7 +275,7 @@ static const char *others_armed(void)
 	int i;
 
 	for (i = NR_TOUCH; i < NPAGES; i++)
-		if (!rwp_bit57(&r, mem + i * PAGE))
+		if (!rwp_bit57(&r, mem + i * page_size))
 			return failed("page %d is armed no more", i);
 	return NULL;
 }
@@ -283,9 +294,19 @@ static const char *race_mprotect(void)
 	return others_armed();
 }
 
-static int map_flags(void)
+static bool is_file(void)
 {
-	return MAP_FIXED | MAP_ANONYMOUS | (file ? MAP_SHARED : MAP_PRIVATE);
+	return kind == SHMEM || kind == HUGETLB;
+}
+
+static int map_anew(char *addr)
+{
+	int flags = MAP_FIXED | MAP_ANONYMOUS | (is_file() ? MAP_SHARED : MAP_PRIVATE) |
+		    (kind == HUGETLB ? MAP_HUGETLB | MAP_NORESERVE : 0);
+
+	if (mmap(addr, LEN, PROT_READ | PROT_WRITE, flags, -1, 0) != addr)
+		return -1;
+	return kind == THP ? madvise(addr, LEN, MADV_HUGEPAGE) : 0;
 }
 
 /* The registration does not follow. */
@@ -302,7 +323,7 @@ static const char *race_mremap(void)
 		return failed("armed where it is not registered");
 	if (mremap(spare, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, mem) != mem)
 		return failed("mremap: %s", strerror(errno));
-	if (mmap(spare, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != spare)
+	if (map_anew(spare))
 		return failed("mmap: %s", strerror(errno));
 	rwp_wake(r.uffd, mem, LEN);
 	why = nothing_armed();
@@ -318,7 +339,7 @@ static const char *race_munmap(void)
 	__atomic_store_n(&fresh, true, __ATOMIC_SEQ_CST);
 	go();
 	munmap(mem, LEN);
-	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != mem)
+	if (map_anew(mem))
 		return failed("mmap: %s", strerror(errno));
 	rwp_wake(r.uffd, mem, LEN);
 	why = nothing_armed();
@@ -347,8 +368,8 @@ static const char *race_fork(void)
 		child.pagemap = open("/proc/self/pagemap", O_RDONLY);
 		if (rwp_count_bit57(&child, mem, LEN))
 			_exit(1);
-		for (i = 0; i < NPAGES && !file; i++)
-			*(volatile unsigned long *)(mem + i * PAGE) += 1000;
+		for (i = 0; i < NPAGES && !is_file(); i++)
+			*(volatile unsigned long *)(mem + i * page_size) += 1000;
 		_exit(0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
@@ -363,7 +384,11 @@ static const char *race_fork(void)
 
 static void *move_one(void *arg)
 {
-	return (void *)(long)rwp_move(r.uffd, mem + LEN - PAGE, arg, PAGE);
+	int err = rwp_move(r.uffd, mem + LEN - page_size, arg, page_size);
+
+	if (err) printf("# move %d\n", err);
+	moved += !err;
+	return arg;
 }
 
 /* A page that is moved in does not arrive, armed, behind the sweep. */
@@ -371,25 +396,24 @@ static const char *race_move(void)
 {
 	const char *why = NULL;
 	pthread_t thread;
-	void *ret;
 	int err;
 
 	*(volatile char *)spare = 1;
-	madvise(mem + LEN - PAGE, PAGE, MADV_DONTNEED);
+	madvise(mem + LEN - page_size, page_size, MADV_DONTNEED);
 	if (pthread_create(&thread, NULL, move_one, spare))
 		give_up("no thread");
 	go();
 	err = rwp_unregister(r.uffd, mem, LEN);
-	pthread_join(thread, &ret);
-	if (rwp_bit57(&r, mem + LEN - PAGE))
+	pthread_join(thread, NULL);
+	if (rwp_bit57(&r, mem + LEN - page_size))
 		why = failed("a moved page is armed, and not registered");
 	if (!all_done())
 		why = failed("a thread does not get on");
 	if (err)
 		why = failed("UFFDIO_UNREGISTER: %s", strerror(-err));
 	/* A page that was armed in vain is not to be seen by the next iteration. */
-	madvise(mem + LEN - PAGE, PAGE, MADV_DONTNEED);
-	memset(mem + LEN - PAGE, 1, PAGE);
+	madvise(mem + LEN - page_size, page_size, MADV_DONTNEED);
+	mem[LEN - page_size] = 1;
 	err = rwp_register(r.uffd, mem, LEN, RWP_RWP);
 	return err ? failed("UFFDIO_REGISTER: %s", strerror(-err)) : why;
 }
@@ -451,31 +475,33 @@ static const char *race_exit(void)
 	return why;
 }
 
+#define ALL	((1 << NR_KINDS) - 1)
+
 static const struct race {
 	const char *name;
 	const char *(*fn)(void);
 	unsigned int points;
 	int guard;		/* finds out when this is taken out */
 	const char *guard_name;
-	bool anon;
+	unsigned int kinds;	/* of memory */
 } races[] = {
 	{ "to sync", race_to_sync, 1 << D_MODE | 1 << D_QUEUE | 1 << D_STORE,
-	  NO_DRAIN, "the drain", false },
+	  NO_DRAIN, "the drain", ALL },
 	{ "to async", race_to_async, 1 << D_QUEUE | 1 << D_BLOCK | 1 << D_STORE,
-	  NO_DRAIN, "the drain", false },
+	  NO_DRAIN, "the drain", ALL },
 	{ "to async, woken", race_to_async, 1 << D_BLOCK | 1 << D_STORE,
-	  NO_MODE_WAKE, "the wake of the switch", false },
+	  NO_MODE_WAKE, "the wake of the switch", ALL },
 	{ "unregister", race_unregister, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK |
-	  1 << D_SWEEP | 1 << D_SWEPT, NO_UNREGISTER_WAKE, "its wake", false },
+	  1 << D_SWEEP | 1 << D_SWEPT, NO_UNREGISTER_WAKE, "its wake", ALL },
 	{ "close", race_close, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK | 1 << D_SWEEP, 0,
-	  NULL, false },
-	{ "mprotect", race_mprotect, 1 << D_MODE | 1 << D_QUEUE | 1 << D_ARM, 0, NULL, false },
-	{ "mremap", race_mremap, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, false },
-	{ "munmap", race_munmap, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, false },
-	{ "fork", race_fork, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, false },
+	  NULL, ALL },
+	{ "mprotect", race_mprotect, 1 << D_MODE | 1 << D_QUEUE | 1 << D_ARM, 0, NULL, ALL },
+	{ "mremap", race_mremap, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, ALL },
+	{ "munmap", race_munmap, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, ALL },
+	{ "fork", race_fork, 1 << D_MODE | 1 << D_QUEUE | 1 << D_BLOCK, 0, NULL, ALL },
 	{ "move against unregister", race_move, 1 << D_MOVE | 1 << D_SWEEP | 1 << D_SWEPT,
-	  NO_SWEEP_LOCK, "the VMA lock of the sweep", true },
-	{ "exit", race_exit, 1 << D_QUEUE | 1 << D_BLOCK | 1 << D_STORE, 0, NULL, true },
+	  NO_SWEEP_LOCK, "the VMA lock of the sweep", 1 << ANON | 1 << THP },
+	{ "exit", race_exit, 1 << D_QUEUE | 1 << D_BLOCK | 1 << D_STORE, 0, NULL, 1 << ANON },
 };
 
 /* The iteration that failed, counted from 1, or 0. */
@@ -495,36 +521,39 @@ static unsigned long run(const struct race *race, int skip, unsigned long times)
 	return 0;
 }
 
-static void map(bool shared)
+static void map(enum kind of)
 {
-	int i;
+	size_t i;
 
-	file = shared;
-	if (mmap(mem, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != mem ||
-	    mmap(spare, LEN, PROT_READ | PROT_WRITE, map_flags(), -1, 0) != spare)
+	kind = of;
+	page_size = kind == THP || kind == HUGETLB ? HUGE_PAGE : PAGE;
+	r.psize = page_size;
+	if (map_anew(mem) || map_anew(spare))
 		give_up("mmap: %s", strerror(errno));
 	memset(mem, 0, LEN);
 	for (i = 0; i < NR_TOUCH; i++)
 		toucher[i].stores = 0;
+	for (i = 0; i < NPAGES && kind == THP; i++)
+		if (!rwp_huge(&r, mem + i * page_size))
+			give_up("no huge pages");
 	open_context();
 }
 
-static void all_races(bool shared)
+static void all_races(enum kind of)
 {
-	const char *of = shared ? "shmem" : "anonymous";
 	unsigned long n;
 	__s64 begin;
 
-	map(shared);
+	map(of);
 	for (size_t k = 0; k < ARRAY_SIZE(races); k++) {
 		const struct race *race = &races[k];
 
-		if (race->anon && shared)
+		if (!(race->kinds & 1 << of) || strncmp(race->name, only, strlen(only)))
 			continue;
 		begin = rwp_now_ms();
 		n = run(race, 0, iterations);
-		result(!n, "%s, %s: %s (%lld ms)", race->name, of, n ? failure : "as it should be",
-		       (long long)(rwp_now_ms() - begin));
+		result(!n, "%s, %s: %s (%lld ms)", race->name, kind_names[of],
+		       n ? failure : "as it should be", (long long)(rwp_now_ms() - begin));
 	}
 	close(r.uffd);
 }
@@ -534,11 +563,11 @@ static void all_guards(void)
 	unsigned long n;
 	__s64 begin;
 
-	map(false);
+	map(ANON);
 	for (size_t k = 0; k < ARRAY_SIZE(races); k++) {
 		const struct race *race = &races[k];
 
-		if (!race->guard)
+		if (!race->guard || strncmp(race->name, only, strlen(only)))
 			continue;
 		begin = rwp_now_ms();
 		n = run(race, race->guard, 10 * iterations);
@@ -569,13 +598,14 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
+	if (optind < argc)
+		only = argv[optind];
 	printf("# seed %lu\n", seed);
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
 	knob("max_us", delay);
-	mem = rwp_mmap(NPAGES, PROT_READ | PROT_WRITE);
-	spare = rwp_mmap(NPAGES, PROT_READ | PROT_WRITE);
-	r.psize = PAGE;
+	mem = rwp_reserve(NPAGES * HUGE_PAGE, HUGE_PAGE);
+	spare = rwp_reserve(NPAGES * HUGE_PAGE, HUGE_PAGE);
 	r.pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (!mem || !spare || r.pagemap < 0)
 		give_up("no memory");
@@ -587,9 +617,9 @@ int main(int argc, char **argv)
 	if (guards) {
 		all_guards();
 	} else {
-		all_races(false);
-		all_races(true);
-		for (i = 0; i < D_NR; i++) {
+		for (i = 0; i < NR_KINDS; i++)
+			all_races(i);
+		for (i = 0; i < D_NR && !*only; i++) {
 			snprintf(path, sizeof(path), DEBUGFS "hits%d", i);
 			hits = rwp_read_long(path);
 			result(hits > 0, "delayed where '%s': %ld times", point_names[i], hits);
