@@ -27,6 +27,7 @@ guard 6 'a look at the whole range' ./fuzz-ioctl -k shmem/sync -n 20 -w 0
 guard 7 'a look at the features' ./fuzz-ioctl -k anon/mixed -n 20 -w 0
 guard 8 'the error of arming' ./inject arm
 guard 9 'the split before the sweep' ./inject unregister
+guard 3 'the wake of the switch' ./hammer -n 60
 guard 4 'the wake at the end' ./deaths -s
 echo "1..$n"
 exit $bad

@@ -28,14 +28,14 @@ static const char * const names[NR] = {
 
 static int uffd, uffd2;
 static char *mem, *shm, *buf;
-static bool stop;
+static bool stop, stop_answers;
 static unsigned long count[NR];
 static unsigned long surprises;
 
 static bool going(int t)
 {
 	__atomic_add_fetch(&count[t], 1, __ATOMIC_RELAXED);
-	return !__atomic_load_n(&stop, __ATOMIC_RELAXED);
+	return !__atomic_load_n(t == T_READ ? &stop_answers : &stop, __ATOMIC_RELAXED);
 }
 
 static void expect(const char *what, int err, bool allowed)
@@ -234,8 +234,12 @@ int main(int argc, char **argv)
 	}
 	rwp_switch(&r, true);
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	/* Where the switch has left somebody behind, that is to be told, and no hang. */
 	for (t = 0; t < NR; t++)
-		pthread_join(thread[t], NULL);
+		if (t != T_READ)
+			pthread_join(thread[t], NULL);
+	__atomic_store_n(&stop_answers, true, __ATOMIC_RELAXED);
+	pthread_join(thread[T_READ], NULL);
 	for (t = 0; t < NR; t++)
 		result(count[t] >= switches, "%s: %lu times", names[t], count[t]);
 	result(!late, "nobody waits after a switch to async: %lu did", late);
