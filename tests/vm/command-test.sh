@@ -131,7 +131,8 @@ own_memory() {
 	own=$(awk '/^Private_/ { sum += $2 } END { print sum }' "/proc/$tracker/smaps_rollup")
 	kill "$tracker" && wait "$tracker"
 	kill "$big"
-	[ "$(tail -n 1 json | field populated /dev/stdin)" -ge 262144 ] || { tail -n 1 json | cut -c 1-300; return 1; }
+	# The first of its line is the sum.
+	[ "$(tail -n 1 json | grep -o '"populated":[0-9]*' | sed -n '1s/.*://p')" -ge 262144 ] || return 1
 	echo "rwp has $own KiB of its own" | tee measured
 	[ "$own" -gt 0 ] && [ "$own" -le 1048 ]
 }
@@ -170,7 +171,7 @@ check 'a recorder that is killed' recorder_killed
 check 'a full disk' one_line 1 bash -c "rwp track $target -n 1 -i 100ms >/dev/full"
 kill "$target"
 check 'no more memory than a thousandth' own_memory
-sed 's/^/# /' measured
+[ ! -f measured ] || sed 's/^/# /' measured
 echo "1..$count"
 echo "# $((count - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]
