@@ -98,6 +98,7 @@ const char *read_file(const char *name);
 extern const char *const kind_names[KINDS];
 void area_map(struct area *area, enum kind kind, size_t size);
 void populate(struct area *area);
+void flush_tlb(void);
 /* The first area->step-th of it: new memory, without page tables */
 void map_again(struct area *area);
 /* What was split is huge again, and populated; memory of small pages stays. */

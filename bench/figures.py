@@ -48,15 +48,15 @@ def truth(lines):
 
 
 def figure(line, smp, locks):
-    """The least reading of a row, for one operation, and what is beside it.
+    """The middle reading of a row, for one operation, and what is beside it.
 
     The interrupts that flush the TLB of another processor are those of a run
     that has one; the lock hold times are those of a run that traces them.
     """
     insn = [reading / line["operations"] for reading in line["insn"]]
     found = {
-        "insn": min(insn),
-        "median": statistics.median(insn),
+        "insn": statistics.median_low(insn),
+        "least": min(insn),
         "spread": (max(insn) - min(insn)) / min(insn),
         "readings": len(insn),
         "flushes": line["flushes"] / line["operations"],
@@ -74,7 +74,7 @@ def disagreement(first, second):
     """The lines of two runs that do not agree: [(key, one, other)]."""
     bad = []
     for key in sorted(first.keys() | second.keys()):
-        one, other = (least(run.get(key, {})) for run in (first, second))
+        one, other = (middle(run.get(key, {})) for run in (first, second))
         if one is None or other is None:
             if one != other or "failed" not in first[key]:
                 bad.append((key, one, other))
@@ -83,10 +83,10 @@ def disagreement(first, second):
     return bad
 
 
-def least(line):
-    """The least reading of a row, or what a method of the table of truth took."""
+def middle(line):
+    """The middle reading of a row, or what a method of the table of truth took."""
     insn = line.get("insn")
-    return min(insn) if isinstance(insn, list) else insn
+    return statistics.median_low(insn) if isinstance(insn, list) else insn
 
 
 def failed(lines):

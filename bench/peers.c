@@ -42,6 +42,13 @@ static void read_smaps_rollup(struct area *area)
 	area->nr_found = referenced_kb();
 }
 
+/* What is accessed sets the bit only if the TLB does not know the page. */
+static void flush_and_populate(struct area *area)
+{
+	flush_tlb();
+	populate(area);
+}
+
 static void expect_referenced(struct area *area)
 {
 	if (area->nr_found < area->size / 1024)
@@ -126,7 +133,7 @@ static const struct row table[] = {
 	{ "soft-dirty: scan, all dirty", setup_populated, populate,
 	  scan_soft_dirty, .not_hugetlb = true },
 	{ "clear_refs 1", setup_populated, populate, clear_accessed },
-	{ "smaps_rollup", setup_populated, populate, read_smaps_rollup,
+	{ "smaps_rollup", setup_populated, flush_and_populate, read_smaps_rollup,
 	  expect_referenced, .not_hugetlb = true },
 	{ "SIGSEGV: mprotect", setup_segv, unprotect_all, protect_all },
 	{ "SIGSEGV: fault", setup_segv, protect_all, read_all },

@@ -21,8 +21,6 @@
 #define PASSES 150
 #define WARM_UP 4	/* in which DAMON finds its regions */
 #define INTERVALS 5
-/* So many that the kernel flushes everything, and not one by one */
-#define FLUSH_PAGES 64
 
 struct method {
 	const char *name;
@@ -136,24 +134,6 @@ static const struct method methods[] = {
 	{ "clear_refs and smaps", setup_plain, clear_accessed, stop_smaps },
 	{ "DAMON", setup_damon, NULL, damon_stop, damon_time },
 };
-
-/*
- * The emulator's TLB keeps every translation, where a processor's is small. What
- * goes by accessed bits would see next to nothing, so the TLB is flushed, as
- * often as a small one would have filled.
- */
-static void flush_tlb(void)
-{
-	static char *pages;
-
-	if (!pages)
-		pages = mmap(NULL, FLUSH_PAGES * PAGE, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (pages == MAP_FAILED ||
-	    mprotect(pages, FLUSH_PAGES * PAGE, PROT_READ) ||
-	    mprotect(pages, FLUSH_PAGES * PAGE, PROT_READ | PROT_WRITE))
-		err(1, "TLB flush");
-}
 
 static void work(char *mem, const uint32_t *accesses)
 {
