@@ -8,7 +8,10 @@
  * waits any more; a thread that touches memory gets on; and no ioctl answers what it
  * never can.
  *
- *   hammer [-n SWITCHES] [-b BURST]   (BURST: there and back so often before each one)
+ *   hammer [-n SWITCHES] [-b BURST] [-s BARE]
+ *
+ * BURST: there and back so often before each one; BARE: so many before anything is
+ * registered, while somebody polls without a pause
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -29,6 +32,7 @@ static const char * const names[NR] = {
 static int uffd, uffd2;
 static char *mem, *shm, *buf;
 static bool stop, stop_answers;
+static int pause_ms;
 static unsigned long count[NR];
 static unsigned long surprises;
 
@@ -51,7 +55,7 @@ static void *hammer_poll(void *arg)
 	struct pollfd pfd = { .fd = uffd, .events = POLLIN };
 
 	while (going(T_POLL))
-		poll(&pfd, 1, 1);
+		poll(&pfd, 1, __atomic_load_n(&pause_ms, __ATOMIC_RELAXED));
 	return arg;
 }
 
@@ -186,15 +190,15 @@ int main(int argc, char **argv)
 		hammer_poll, hammer_read, hammer_fdinfo, hammer_scan, hammer_range,
 		hammer_other, hammer_touch, hammer_touch_file,
 	};
-	unsigned long switches = 500, burst = 0, b, k, pending, total, late = 0, before[NR] = { };
+	unsigned long switches = 500, burst = 0, bare = 0, b, k, pending, total, late = 0, before[NR] = { };
 	struct rwp r = { };
 	pthread_t thread[NR];
 	int c, t, err;
 
-	while ((c = getopt(argc, argv, "n:b:")) != -1) {
-		if (c != 'n' && c != 'b')
+	while ((c = getopt(argc, argv, "n:b:s:")) != -1) {
+		if (c != 'n' && c != 'b' && c != 's')
 			return 2;
-		*(c == 'n' ? &switches : &burst) = strtoul(optarg, NULL, 0);
+		*(c == 'n' ? &switches : c == 'b' ? &burst : &bare) = strtoul(optarg, NULL, 0);
 	}
 	uffd = rwp_open(UFFD_FEATURE_RWP | ASYNC);
 	uffd2 = rwp_open(UFFD_FEATURE_RWP);
@@ -206,13 +210,21 @@ int main(int argc, char **argv)
 	memset(buf, 1, PAGE);
 	memset(mem, 1, LEN);
 	memset(shm, 1, LEN);
+	r.uffd = uffd;
+	if (pthread_create(&thread[0], NULL, fn[0], NULL))
+		give_up("no thread");
+	/* With nothing registered a switch takes no time, and KCSAN meets many. */
+	for (k = 0; k < bare; k++) {
+		err = rwp_switch(&r, k & 1);
+		expect("UFFDIO_SET_MODE", err, !err);
+	}
+	__atomic_store_n(&pause_ms, 1, __ATOMIC_RELAXED);
 	err = rwp_register(uffd, mem, LEN, RWP_RWP);
 	if (!err)
 		err = rwp_register(uffd, shm, LEN, RWP_RWP);
 	if (err)
 		give_up("UFFDIO_REGISTER: %s", strerror(-err));
-	r.uffd = uffd;
-	for (t = 0; t < NR; t++)
+	for (t = 1; t < NR; t++)
 		if (pthread_create(&thread[t], NULL, fn[t], NULL))
 			give_up("no thread");
 	for (k = 0; k < switches; k++) {
