@@ -9,12 +9,18 @@
  * others want the processors too only the former has to share. So turns count in
  * which they were left alone, if there are enough of these.
  *
+ * "the kernel alone" is what no evictor can do without, on a single thread and
+ * without a disk: the pages are read from the memfd and punched out of it. A disk
+ * that writes as fast as that leaves nothing for evicting.
+ *
  * evict-bench [DIRECTORY [LEAST]]
  * Exit code 1: a share is below LEAST percent, where pages are of 64 KiB or more,
  * and stays there when it is measured again.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -93,6 +99,32 @@ static double restore(struct setup *setup)
 	return now() - start;
 }
 
+static double kernel_alone(size_t size)
+{
+	int fd = memfd_create("alone", MFD_CLOEXEC);
+	char *buffer = aligned_alloc(4096, size), *memory;
+	double start, took;
+
+	if (!buffer || fd < 0 || ftruncate(fd, PART))
+		die("memfd");
+	memory = mmap(NULL, PART, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		die("mmap");
+	memset(memory, 1, PART);
+	memset(buffer, 1, size);
+	start = now();
+	for (size_t at = 0; at < PART; at += size)
+		if (pread(fd, buffer, size, at) != (ssize_t)size ||
+		    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      at, size))
+			die("reading and punching");
+	took = now() - start;
+	munmap(memory, PART);
+	free(buffer);
+	close(fd);
+	return took;
+}
+
 static double seconds(struct timeval time)
 {
 	return time.tv_sec + time.tv_usec / 1e6;
@@ -125,7 +157,7 @@ static bool was_quiet(double since, double others)
 /* Below @least percent; returns how many of the two shares are. */
 static int measure(size_t size, double least)
 {
-	struct shares out, in;
+	struct shares out, in, alone;
 	struct setup setup;
 	struct bare bare;
 	unsigned int count = PART / size;
@@ -149,6 +181,8 @@ static int measure(size_t size, double least)
 		out.bare[turn] = bare_run(&bare, true, order, count);
 		in.bare[turn] = bare_run(&bare, false, order, count);
 		in.other[turn] = restore(&setup);
+		alone.other[turn] = kernel_alone(size);
+		alone.bare[turn] = out.bare[turn];
 		if (was_quiet(since, others))
 			turn++;
 		else if (tries >= TURNS_MAX)
@@ -160,6 +194,7 @@ static int measure(size_t size, double least)
 	free(order);
 	low += shares_report(&out, "evict", size) < least;
 	low += shares_report(&in, "bring back", size) < least;
+	shares_report(&alone, "the kernel alone", size);
 	if (noisy >= 0)
 		printf("           the machine was hardly ever quiet meanwhile\n");
 	return low;
