@@ -381,11 +381,17 @@ static void aftermath(void)
 {
 	struct rwp r = { .pagemap = open("/proc/self/pagemap", O_RDONLY), .psize = PAGE };
 	unsigned long start, end;
-	char line[256], *p;
+	char line[256], armed[512], *p;
 	FILE *maps;
+	int n = 0;
 
-	if (rwp_count_bit57(&r, w.mem, LEN))
-		finding("closed, and a page is armed or write-protected still");
+	for (p = w.mem; p < w.mem + LEN && n < 400; p += PAGE)
+		if (rwp_bit57(&r, p))
+			n += sprintf(armed + n, " %ld (%#llx)", (p - w.mem) / PAGE,
+				     (unsigned long long)rwp_entry(&r, p));
+	if (n)
+		finding("closed, and armed or write-protected still (entries of pagemap):%s",
+			armed);
 	mprotect(w.mem, LEN, PROT_READ | PROT_WRITE);
 	maps = fopen("/proc/self/maps", "r");
 	while (maps && fgets(line, sizeof(line), maps)) {
