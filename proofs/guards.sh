@@ -24,7 +24,7 @@ guard() { # BIT WHAT COMMAND...
 
 guard 5 'the refusal of two modes' ./fuzz-ioctl -k anon/sync -n 20 -w 0
 guard 6 'a look at the whole range' ./fuzz-ioctl -k shmem/sync -n 20 -w 0
-guard 7 'a look at the features' ./fuzz-ioctl -k anon/mixed -n 20 -w 0
+guard 7 'a look at the features' ./fuzz-ioctl -k anon/mixed -n 20 -c 500 -w 0
 guard 8 'the error of arming' ./inject arm
 guard 9 'the split before the sweep' ./inject unregister
 guard 3 'the wake of the switch' ./hammer -n 60
